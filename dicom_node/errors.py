@@ -1,0 +1,153 @@
+"""Everything that can go wrong around the inference, as one tree.
+
+    NodeError                              code, permanent
+    ├─ ConfigurationError                  the site file; all mistakes at once; stops the start
+    ├─ NodeAlreadyRunning                  another process holds the data directory
+    ├─ SpoolError                          the disk
+    │  ├─ InstanceConflict                 same SOP Instance UID, other bytes: refused, the first one stays
+    │  └─ InvalidInstance                  bytes that are not the instance the peer announced
+    ├─ EncodingError                       an object could not be made from a result
+    ├─ StageCrashed                        a child process died or ran out of time; tried again
+    ├─ UnknownCase                         no case of that id
+    └─ DeliveryError                       per destination
+       ├─ PeerUnreachable                  no association; tried again for as long as it takes
+       ├─ DeliveryInterrupted              the status of an object is unknown; sent again with the same UID
+       └─ StoreRefused                     the peer answered with a failure
+
+`permanent` decides what the durable engine does: a permanent error ends the case or the delivery with its code, any
+other is tried again. Messages hold no patient data.
+"""
+
+from typing import ClassVar
+
+
+class NodeError(Exception):
+    """Root of all errors of this package."""
+
+    code: ClassVar[str] = "NODE_ERROR"
+    permanent: ClassVar[bool] = False
+
+
+class ConfigurationError(NodeError):
+    """The site configuration cannot be used; carries every mistake found."""
+
+    code = "CONFIGURATION"
+    permanent = True
+
+    def __init__(self, source: str, problems: tuple[str, ...]) -> None:
+        self.source = source
+        self.problems = problems
+        lines = "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(f"{len(problems)} mistake(s) in {source}:{lines}")
+
+
+class NodeAlreadyRunning(NodeError):
+    """Another process works on the same data directory."""
+
+    code = "NODE_ALREADY_RUNNING"
+    permanent = True
+
+    def __init__(self, data_dir: str) -> None:
+        self.data_dir = data_dir
+        super().__init__(f"Another node already uses {data_dir}.")
+
+
+class SpoolError(NodeError):
+    """An instance could not be kept."""
+
+    code = "SPOOL"
+
+
+class InstanceConflict(SpoolError):
+    """An instance came again with the same UID and other bytes."""
+
+    code = "INSTANCE_CONFLICT"
+    permanent = True
+
+    def __init__(self) -> None:
+        super().__init__("An instance with this SOP Instance UID and other content is already here; the first one stays.")
+
+
+class InvalidInstance(SpoolError):
+    """The bytes received are not the instance that was announced."""
+
+    code = "INVALID_INSTANCE"
+    permanent = True
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The received instance is not valid: {reason}.")
+
+
+class EncodingError(NodeError):
+    """A result could not be written as a DICOM object."""
+
+    code = "ENCODING"
+    permanent = True
+
+    def __init__(self, kind: str, reason: str) -> None:
+        self.kind = kind
+        self.reason = reason
+        super().__init__(f"The {kind} could not be made: {reason}.")
+
+
+class StageCrashed(NodeError):
+    """The child process of a stage died, was killed or ran out of time."""
+
+    code = "STAGE_CRASHED"
+
+    def __init__(self, stage: str, reason: str) -> None:
+        self.stage = stage
+        self.reason = reason
+        super().__init__(f"Stage {stage} crashed: {reason}.")
+
+
+class UnknownCase(NodeError):
+    """There is no case of that id."""
+
+    code = "UNKNOWN_CASE"
+    permanent = True
+
+    def __init__(self, case_id: str) -> None:
+        self.case_id = case_id
+        super().__init__(f"There is no case {case_id}.")
+
+
+class DeliveryError(NodeError):
+    """Objects did not reach a destination."""
+
+    code = "DELIVERY"
+
+
+class PeerUnreachable(DeliveryError):
+    """No association could be made."""
+
+    code = "PEER_UNREACHABLE"
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address = address
+        self.reason = reason
+        super().__init__(f"{address} cannot be reached: {reason}.")
+
+
+class DeliveryInterrupted(DeliveryError):
+    """The peer gave no status, so whether it kept the object is unknown."""
+
+    code = "DELIVERY_INTERRUPTED"
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address = address
+        self.reason = reason
+        super().__init__(f"{address} gave no status: {reason}. The object is sent again with the same UID.")
+
+
+class StoreRefused(DeliveryError):
+    """The peer refused an object. `permanent` depends on the status, so it is a field here."""
+
+    code = "STORE_REFUSED"
+
+    def __init__(self, address: str, status: int, *, permanent: bool) -> None:
+        self.address = address
+        self.status = status
+        self.permanent = permanent  # type: ignore[misc]
+        super().__init__(f"{address} refused an object with status 0x{status:04X}.")

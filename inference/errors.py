@@ -1,0 +1,271 @@
+"""Everything that can be wrong with a series, a model or a result, as one tree.
+
+    InferenceError                         code, permanent
+    ├─ UnusableSeries                      the series cannot become a volume; sending it again will not help
+    │  ├─ EmptySeries                      no instance at all
+    │  ├─ UnreadableInstance               an instance that cannot be parsed or decoded
+    │  ├─ NotCt                            another modality or SOP class
+    │  ├─ Localizer                        a scout image, not a volume
+    │  ├─ MixedSeries                      two patients, studies, series, frames of reference or matrices
+    │  ├─ NoFrameOfReference               nothing to tie the result to
+    │  ├─ MissingGeometry                  position, orientation or pixel spacing absent
+    │  ├─ InvalidRescale                   HU cannot be computed
+    │  ├─ TooFewSlices                     not enough slices for a lung
+    │  ├─ DuplicateSlices                  two different slices at one position
+    │  ├─ MissingSlices                    a gap inside the series
+    │  ├─ UnevenSpacing                    slices at irregular distances
+    │  ├─ GantryTilt                       slices sheared against their stacking direction
+    │  └─ UnsupportedOrientation           not an axial series
+    ├─ ImplausibleAnatomy                  the volume does not show what it should
+    │  ├─ LungsNotFound                    no lung, or far too little
+    │  └─ LobesIncomplete                  a lobe that must exist is missing
+    ├─ ModelError                          a model that must not be used; stops the start
+    │  ├─ ModelNotFound                    files absent, and what to do about it
+    │  ├─ CheckpointMismatch               weights are not the ones the model card names
+    │  └─ InvalidModelCard                 the card itself is unusable
+    └─ GridMismatch                        two volumes that must share a grid do not: a bug, never hidden
+
+Each leaf carries its facts as fields, a stable `code` for logs and journals, and `permanent`: whether trying the same
+input again can only fail again. The message is one sentence that a physicist understands. It holds no patient data:
+UIDs stay in fields, which logs do not print.
+"""
+
+from typing import ClassVar
+
+
+class InferenceError(Exception):
+    """Root of all errors of this package."""
+
+    code: ClassVar[str] = "INFERENCE_ERROR"
+    permanent: ClassVar[bool] = True
+
+
+class UnusableSeries(InferenceError):
+    """The received series cannot be turned into a CT volume."""
+
+    code = "UNUSABLE_SERIES"
+
+
+class EmptySeries(UnusableSeries):
+    """There is no instance in the series."""
+
+    code = "EMPTY_SERIES"
+
+    def __init__(self) -> None:
+        super().__init__("The series holds no image.")
+
+
+class UnreadableInstance(UnusableSeries):
+    """An instance cannot be parsed, or its pixels cannot be decoded."""
+
+    code = "UNREADABLE_INSTANCE"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"An image of the series cannot be read: {reason}.")
+
+
+class NotCt(UnusableSeries):
+    """The series is not a single-frame CT."""
+
+    code = "NOT_CT"
+
+    def __init__(self, modality: str, sop_class: str) -> None:
+        self.modality = modality
+        self.sop_class = sop_class
+        super().__init__(f"The series is not a CT: modality {modality or 'absent'}, {sop_class or 'no SOP class'}.")
+
+
+class Localizer(UnusableSeries):
+    """The series is a scout (ImageType LOCALIZER)."""
+
+    code = "LOCALIZER"
+
+    def __init__(self, images: int) -> None:
+        self.images = images
+        super().__init__(f"The series is a scout (localizer) of {images} image(s), not a planning CT.")
+
+
+class MixedSeries(UnusableSeries):
+    """Instances disagree in something that a series has once."""
+
+    code = "MIXED_SERIES"
+
+    def __init__(self, attribute: str, distinct: int) -> None:
+        self.attribute = attribute
+        self.distinct = distinct
+        super().__init__(f"The images disagree in {attribute}: {distinct} different values in one series.")
+
+
+class NoFrameOfReference(UnusableSeries):
+    """Frame of Reference UID is absent or empty."""
+
+    code = "NO_FRAME_OF_REFERENCE"
+
+    def __init__(self) -> None:
+        super().__init__("The images have no Frame of Reference UID, so a result could not be tied to the plan.")
+
+
+class MissingGeometry(UnusableSeries):
+    """An attribute that places the image in the patient is absent or unusable."""
+
+    code = "MISSING_GEOMETRY"
+
+    def __init__(self, attribute: str) -> None:
+        self.attribute = attribute
+        super().__init__(f"An image has no usable {attribute}.")
+
+
+class InvalidRescale(UnusableSeries):
+    """Rescale slope or intercept is absent, not finite, or not an HU rescale."""
+
+    code = "INVALID_RESCALE"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"HU cannot be computed: {reason}.")
+
+
+class TooFewSlices(UnusableSeries):
+    """Fewer slices than a thorax needs."""
+
+    code = "TOO_FEW_SLICES"
+
+    def __init__(self, slices: int, needed: int) -> None:
+        self.slices = slices
+        self.needed = needed
+        super().__init__(f"The series has {slices} slice(s); at least {needed} are needed.")
+
+
+class DuplicateSlices(UnusableSeries):
+    """Two slices lie at the same position but differ."""
+
+    code = "DUPLICATE_SLICES"
+
+    def __init__(self, positions_mm: tuple[float, ...]) -> None:
+        self.positions_mm = positions_mm
+        super().__init__(
+            f"{len(positions_mm)} slice position(s) occur twice, the first at {positions_mm[0]:.2f} mm: "
+            "the series holds two reconstructions or phases."
+        )
+
+
+class MissingSlices(UnusableSeries):
+    """A gap inside the series; slices missing at its ends cannot be seen here."""
+
+    code = "MISSING_SLICES"
+
+    def __init__(self, gaps_mm: tuple[float, ...], spacing_mm: float) -> None:
+        self.gaps_mm = gaps_mm
+        self.spacing_mm = spacing_mm
+        super().__init__(
+            f"Slices are missing: {len(gaps_mm)} gap(s), the widest {max(gaps_mm):.2f} mm "
+            f"where slices are {spacing_mm:.2f} mm apart."
+        )
+
+
+class UnevenSpacing(UnusableSeries):
+    """Slice distances vary more than rounding explains."""
+
+    code = "UNEVEN_SPACING"
+
+    def __init__(self, smallest_mm: float, largest_mm: float) -> None:
+        self.smallest_mm = smallest_mm
+        self.largest_mm = largest_mm
+        super().__init__(f"Slice distances vary from {smallest_mm:.3f} to {largest_mm:.3f} mm.")
+
+
+class GantryTilt(UnusableSeries):
+    """Slice positions do not follow the slice normal."""
+
+    code = "GANTRY_TILT"
+
+    def __init__(self, angle_deg: float) -> None:
+        self.angle_deg = angle_deg
+        super().__init__(f"The gantry was tilted: slices are sheared by {angle_deg:.2f} degrees.")
+
+
+class UnsupportedOrientation(UnusableSeries):
+    """The image planes are not axial."""
+
+    code = "UNSUPPORTED_ORIENTATION"
+
+    def __init__(self, angle_deg: float) -> None:
+        self.angle_deg = angle_deg
+        super().__init__(f"The images are not axial: {angle_deg:.1f} degrees off the patient axes.")
+
+
+class ImplausibleAnatomy(InferenceError):
+    """The CT is readable but does not show what the models need."""
+
+    code = "IMPLAUSIBLE_ANATOMY"
+
+
+class LungsNotFound(ImplausibleAnatomy):
+    """No lungs, or far less than a lung."""
+
+    code = "LUNGS_NOT_FOUND"
+
+    def __init__(self, volume_ml: float, needed_ml: float) -> None:
+        self.volume_ml = volume_ml
+        self.needed_ml = needed_ml
+        super().__init__(f"No lungs were found: {volume_ml:.0f} ml of lung where at least {needed_ml:.0f} ml are expected.")
+
+
+class LobesIncomplete(ImplausibleAnatomy):
+    """A lobe is missing although both lungs are there."""
+
+    code = "LOBES_INCOMPLETE"
+
+    def __init__(self, missing: tuple[str, ...]) -> None:
+        self.missing = missing
+        super().__init__(f"No voxel was found for {', '.join(missing)}.")
+
+
+class ModelError(InferenceError):
+    """A model cannot be used; the node refuses to start with it."""
+
+    code = "MODEL_ERROR"
+
+
+class ModelNotFound(ModelError):
+    """Model files are not where the configuration says."""
+
+    code = "MODEL_NOT_FOUND"
+
+    def __init__(self, what: str, remedy: str) -> None:
+        self.what = what
+        self.remedy = remedy
+        super().__init__(f"{what} was not found. {remedy}")
+
+
+class CheckpointMismatch(ModelError):
+    """The weights on disk are not those the model card names."""
+
+    code = "CHECKPOINT_MISMATCH"
+
+    def __init__(self, expected_sha256: str, got_sha256: str) -> None:
+        self.expected_sha256 = expected_sha256
+        self.got_sha256 = got_sha256
+        super().__init__(f"Weights have SHA-256 {got_sha256[:12]}…, the model card names {expected_sha256[:12]}….")
+
+
+class InvalidModelCard(ModelError):
+    """The model card is unreadable or says something impossible."""
+
+    code = "INVALID_MODEL_CARD"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The model card cannot be used: {reason}.")
+
+
+class GridMismatch(InferenceError):
+    """Two volumes that must lie on one grid do not. Always a bug in the caller."""
+
+    code = "GRID_MISMATCH"
+
+    def __init__(self, expected: str, got: str) -> None:
+        self.expected = expected
+        self.got = got
+        super().__init__(f"Volumes lie on different grids: expected {expected}, got {got}.")

@@ -1,0 +1,175 @@
+"""The nouns that flow from a CT to a result.
+
+All are frozen; arrays are C-ordered in index order (slice, row, column) and read-only. Two volumes belong together
+only when their grids match; each constructor checks that its arrays have the grid's shape.
+No patient data goes through here: a `SeriesReference` holds UIDs and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Bool, Float32, Shaped, UInt8
+
+from inference.anatomy import Lobe, Side, lobes_of
+from inference.errors import GridMismatch
+from inference.geometry import Grid
+from inference.model_card import ModelIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesReference:
+    """Which series, and which instance each slice came from."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    frame_of_reference_uid: str
+    sop_instance_uids: tuple[str, ...]
+    """In slice order: instance k is slice k of every array made from the series."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CtVolume:
+    """A CT in Hounsfield units."""
+
+    hu: Float32[np.ndarray, "slices rows columns"]
+    grid: Grid
+    source: SeriesReference
+
+    def __post_init__(self) -> None:
+        _freeze(self.hu, self.grid)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LobeMap:
+    """Lungs and lobes as one label volume."""
+
+    labels: UInt8[np.ndarray, "slices rows columns"]
+    """0 outside the lungs, else the value of a `Lobe`."""
+    grid: Grid
+    segmenter: ModelIdentity
+    """What drew the lobes; its caveat travels with every object made from them."""
+
+    def __post_init__(self) -> None:
+        _freeze(self.labels, self.grid)
+
+    def mask(self, lobe: Lobe) -> Bool[np.ndarray, "slices rows columns"]:
+        """Voxels of one lobe."""
+        return self.labels == lobe.value
+
+    def lung(self, side: Side) -> Bool[np.ndarray, "slices rows columns"]:
+        """Voxels of one lung."""
+        return np.isin(self.labels, [lobe.value for lobe in lobes_of(side)])
+
+    @property
+    def lungs(self) -> Bool[np.ndarray, "slices rows columns"]:
+        """Voxels of both lungs."""
+        return self.labels > 0
+
+    def volume_ml(self, lobe: Lobe) -> float:
+        """Volume of one lobe in millilitres."""
+        return float(np.count_nonzero(self.labels == lobe.value)) * self.grid.voxel_volume_ml
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PerfusionMap:
+    """Relative perfusion predicted from a CT.
+
+    Dimensionless; 1.0 is the mean over both lungs of this patient, so maps of two patients cannot be compared in
+    absolute terms. 0 outside the lungs, always above 0 inside.
+    """
+
+    values: Float32[np.ndarray, "slices rows columns"]
+    lungs: Bool[np.ndarray, "slices rows columns"]
+    grid: Grid
+    model: ModelIdentity
+
+    def __post_init__(self) -> None:
+        _freeze(self.values, self.grid)
+        _freeze(self.lungs, self.grid)
+
+
+class FunctionBasis(StrEnum):
+    """What the two levels of a `FunctionRule` are measured in."""
+
+    PERCENTILE = "percentile"
+    """Percentile of perfusion within both lungs."""
+    FRACTION_OF_MEAN = "fraction_of_mean"
+    """Multiple of the mean perfusion over both lungs."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionRule:
+    """How a perfusion map is cut into high- and low-functional lung."""
+
+    name: str
+    """Short name that travels in the objects, for example `median`."""
+    basis: FunctionBasis
+    high_from: float
+    """At or above this level lung is high-functional."""
+    low_below: float
+    """Below this level lung is low-functional; not above `high_from`."""
+    smallest_island_ml: float = 0.5
+    """Smaller connected parts of a region are removed."""
+    smallest_hole_ml: float = 0.2
+    """Smaller holes in a region are filled."""
+
+    def __post_init__(self) -> None:
+        if not self.low_below <= self.high_from:
+            raise ValueError(f"low_below {self.low_below} lies above high_from {self.high_from}")
+
+    def statement(self) -> str:
+        """The rule in one ASCII sentence for ROI descriptions and pages."""
+        if self.basis is FunctionBasis.PERCENTILE:
+            high, low = f"percentile {self.high_from:g}", f"percentile {self.low_below:g}"
+        else:
+            high, low = f"{self.high_from:g} x lung mean", f"{self.low_below:g} x lung mean"
+        return (
+            f"Rule {self.name}: high from {high}, low below {low} of predicted relative perfusion in both lungs; "
+            f"islands under {self.smallest_island_ml:g} ml and holes under {self.smallest_hole_ml:g} ml removed."
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionRegions:
+    """High- and low-functional lung: disjoint, inside the lungs."""
+
+    high: Bool[np.ndarray, "slices rows columns"]
+    low: Bool[np.ndarray, "slices rows columns"]
+    grid: Grid
+    rule: FunctionRule
+
+    def __post_init__(self) -> None:
+        _freeze(self.high, self.grid)
+        _freeze(self.low, self.grid)
+
+
+@dataclass(frozen=True, slots=True)
+class LobarPerfusion:
+    """What one lobe contributes."""
+
+    volume_ml: float
+    mean_perfusion: float
+    """Mean relative perfusion; 1.0 is the mean over both lungs."""
+    perfusion_fraction: float
+    """Share of the total perfusion of both lungs; sums to 1 over the lobes."""
+    high_fraction: float
+    """Share of the lobe's volume that is high-functional."""
+    low_fraction: float
+    """Share of the lobe's volume that is low-functional."""
+
+
+LobarTable = Mapping[Lobe, LobarPerfusion]
+
+
+def require_same_grid(expected: Grid, got: Grid) -> None:
+    """Raise `GridMismatch` unless both grids are the same within 0.01 mm."""
+    if not expected.matches(got):
+        raise GridMismatch(expected.description(), got.description())
+
+
+def _freeze(array: Shaped[np.ndarray, "..."], grid: Grid) -> None:
+    if array.shape != grid.shape:
+        raise GridMismatch(grid.description(), f"an array of shape {array.shape}")
+    array.flags.writeable = False

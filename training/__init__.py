@@ -1,0 +1,5 @@
+"""The transfer-learning study: pre-train on non-cancer patients, fine-tune on lung cancer, three-fold cross-validation.
+
+Design after Ren et al., Front Oncol 2022;12:883516. This room holds the recipe (`recipe`) so far; the cohort, the
+loop and the study itself follow. It stands on `inference` and never imports `dicom_node`.
+"""
