@@ -1,0 +1,130 @@
+"""Every coded concept, ROI name, ROI type and colour that leaves this node, in one table.
+
+Codes come from PS3.16 (context groups are named where they matter), ROI names from AAPM TG-263, ROI interpreted
+types from PS3.3 C.8.8.8.1. Nothing here is computed: what the standard gives as a table is a table.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydicom.dataset import Dataset
+
+from inference.anatomy import Lobe, Side
+
+PRIVATE_SCHEME = "99PERFNODE"
+"""Coding scheme of the concepts that no standard has; declared in (0008,0110) wherever it is used (PS3.3 C.12.1)."""
+
+LONGEST_ROI_NAME = 16
+"""Characters; TG-263 keeps names that short because some planning systems cut longer ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodedTerm:
+    """A coded concept: value, scheme and meaning (PS3.3 section 8.8)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+    def dataset(self) -> Dataset:
+        """The concept as an item of a code sequence."""
+        item = Dataset()
+        item.CodeValue = self.value
+        item.CodingSchemeDesignator = self.scheme
+        item.CodeMeaning = self.meaning
+        return item
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What a region is, as category, type and side (CID 7150, 7151 or 7161, 244)."""
+
+    category: CodedTerm
+    type: CodedTerm
+    laterality: CodedTerm | None = None
+
+
+class RoiType(StrEnum):
+    """RT ROI Interpreted Type (3006,00A4): the terms that a lung region may carry (PS3.3 C.8.8.8.1)."""
+
+    ORGAN = "ORGAN"
+    AVOIDANCE = "AVOIDANCE"
+    CONTROL = "CONTROL"
+
+
+class RoiName(StrEnum):
+    """Names of the ROIs that do not belong to one lobe or side. `^` may be replaced, see `roi_name`."""
+
+    LUNGS = "Lungs"
+    HIGH = "Lungs^HighPerf"
+    LOW = "Lungs^LowPerf"
+
+
+NAME_SEPARATORS = ("^", "_")
+"""TG-263 writes a custom qualifier behind `^`; `_` is for planning systems that refuse that character."""
+
+# Quantity, unit and method of the parametric map.
+QUANTITY = CodedTerm("246205007", "SCT", "Quantity")
+PERFUSION_QUANTITY = CodedTerm("110831", "DCM", "Perfusion")  # CID 7180; "blood flow" would claim a measured flow
+MEASUREMENT_METHOD = CodedTerm("370129005", "SCT", "Measurement Method")
+METHOD_NETWORK = CodedTerm("CTNETWORK", PRIVATE_SCHEME, "Perfusion surrogate predicted from CT by a network")
+METHOD_DENSITOMETRIC = CodedTerm("CTDENSITY", PRIVATE_SCHEME, "Perfusion surrogate computed from CT density")
+PERCENT = CodedTerm("%", "UCUM", "Percent")
+DERIVATION_PERFUSION = CodedTerm("129104", "DCM", "Perfusion image analysis")  # CID 7203
+PRIVATE_SCHEME_NAME = "perfusion-node private codes"
+
+# Algorithm families, CID 7162.
+ARTIFICIAL_INTELLIGENCE = CodedTerm("123110", "DCM", "Artificial Intelligence")
+HISTOGRAM_ANALYSIS = CodedTerm("123105", "DCM", "Histogram Analysis")
+MORPHOLOGICAL_OPERATIONS = CodedTerm("123104", "DCM", "Morphological Operations")
+
+ACQUISITION_EQUIPMENT = CodedTerm("109101", "DCM", "Acquisition Equipment")  # CID 7005
+
+# Anatomy: generic lobe and side as modifier, as in CID 7151 and 244.
+ANATOMICAL_STRUCTURE = CodedTerm("91723000", "SCT", "Anatomical Structure")
+FUNCTION = CodedTerm("246464006", "SCT", "Function")
+PERFUSION_PROPERTY = CodedTerm("371863001", "SCT", "Perfusion")  # CID 7161
+LUNG = CodedTerm("39607008", "SCT", "Lung")
+_SIDE_CODES = {
+    Side.LEFT: CodedTerm("7771000", "SCT", "Left"),
+    Side.RIGHT: CodedTerm("24028007", "SCT", "Right"),
+}
+_UPPER = CodedTerm("45653009", "SCT", "Upper lobe of lung")
+_MIDDLE = CodedTerm("72481006", "SCT", "Middle lobe of right lung")
+_LOWER = CodedTerm("90572001", "SCT", "Lower lobe of lung")
+
+LUNGS_STRUCTURE = Structure(ANATOMICAL_STRUCTURE, LUNG)
+SIDE_STRUCTURES = {side: Structure(ANATOMICAL_STRUCTURE, LUNG, code) for side, code in _SIDE_CODES.items()}
+LOBE_STRUCTURES = {
+    Lobe.RUL: Structure(ANATOMICAL_STRUCTURE, _UPPER, _SIDE_CODES[Side.RIGHT]),
+    Lobe.RML: Structure(ANATOMICAL_STRUCTURE, _MIDDLE),  # the code says which side
+    Lobe.RLL: Structure(ANATOMICAL_STRUCTURE, _LOWER, _SIDE_CODES[Side.RIGHT]),
+    Lobe.LUL: Structure(ANATOMICAL_STRUCTURE, _UPPER, _SIDE_CODES[Side.LEFT]),
+    Lobe.LLL: Structure(ANATOMICAL_STRUCTURE, _LOWER, _SIDE_CODES[Side.LEFT]),
+}
+FUNCTION_STRUCTURE = Structure(FUNCTION, PERFUSION_PROPERTY)
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "Lungs": (0, 255, 0),
+    "Lung_L": (0, 170, 255),
+    "Lung_R": (255, 170, 0),
+    "Lung_RUL": (255, 225, 25),
+    "Lung_RML": (245, 130, 48),
+    "Lung_RLL": (170, 110, 40),
+    "Lung_LUL": (70, 240, 240),
+    "Lung_LLL": (0, 130, 200),
+    "Lungs^HighPerf": (230, 25, 75),
+    "Lungs^LowPerf": (145, 80, 220),
+}
+"""ROI Display Color (3006,002A) by TG-263 name; fixed, so that a structure looks alike in every patient."""
+
+
+def roi_name(name: str, separator: str = "^") -> str:
+    """An ROI name with the site's separator before a custom qualifier.
+
+    Raises:
+        ValueError: the separator is not one of `NAME_SEPARATORS`.
+    """
+    if separator not in NAME_SEPARATORS:
+        raise ValueError(f"the separator of ROI names must be one of {NAME_SEPARATORS}, got {separator!r}")
+    return name.replace("^", separator)
