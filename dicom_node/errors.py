@@ -4,8 +4,11 @@
     ├─ ConfigurationError                  the site file; all mistakes at once; stops the start
     ├─ NodeAlreadyRunning                  another process holds the data directory
     ├─ SpoolError                          the disk
+    │  ├─ SpoolFull                        less free space than the limit; tried again by the sender
     │  ├─ InstanceConflict                 same SOP Instance UID, other bytes: refused, the first one stays
-    │  └─ InvalidInstance                  bytes that are not the instance the peer announced
+    │  ├─ InvalidInstance                  bytes that are no complete instance
+    │  │  └─ InstanceMismatch              a complete instance, but not the one the peer announced
+    │  └─ SeriesNotComplete                a series still arriving, or cut off, must not be taken for processing
     ├─ EncodingError                       an object could not be made from a result
     ├─ StageCrashed                        a child process died or ran out of time; tried again
     ├─ UnknownCase                         no case of that id
@@ -58,6 +61,17 @@ class SpoolError(NodeError):
     code = "SPOOL"
 
 
+class SpoolFull(SpoolError):
+    """Too little free space to keep another instance."""
+
+    code = "SPOOL_FULL"
+
+    def __init__(self, free_mb: float, needed_mb: float) -> None:
+        self.free_mb = free_mb
+        self.needed_mb = needed_mb
+        super().__init__(f"The spool has {free_mb:.0f} MB free; at least {needed_mb:.0f} MB must stay free.")
+
+
 class InstanceConflict(SpoolError):
     """An instance came again with the same UID and other bytes."""
 
@@ -65,7 +79,9 @@ class InstanceConflict(SpoolError):
     permanent = True
 
     def __init__(self) -> None:
-        super().__init__("An instance with this SOP Instance UID and other content is already here; the first one stays.")
+        super().__init__(
+            "An instance with this SOP Instance UID and other content is already here; the first one stays."
+        )
 
 
 class InvalidInstance(SpoolError):
@@ -77,6 +93,22 @@ class InvalidInstance(SpoolError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The received instance is not valid: {reason}.")
+
+
+class InstanceMismatch(InvalidInstance):
+    """The dataset names another instance or SOP class than the C-STORE request around it."""
+
+    code = "INSTANCE_MISMATCH"
+
+
+class SeriesNotComplete(SpoolError):
+    """A series is still arriving, was cut off, or changed since it was looked at."""
+
+    code = "SERIES_NOT_COMPLETE"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The series cannot be taken for processing: {reason}.")
 
 
 class EncodingError(NodeError):
