@@ -18,7 +18,8 @@
     │  └─ UnsupportedOrientation           not an axial series
     ├─ ImplausibleAnatomy                  the volume does not show what it should
     │  ├─ LungsNotFound                    no lung, or far too little
-    │  └─ LobesIncomplete                  a lobe that must exist is missing
+    │  ├─ LobesIncomplete                  a lobe that must exist is missing
+    │  └─ ImplausibleResult                checks say that the result must not be sent
     ├─ ModelError                          a model that must not be used; stops the start
     │  ├─ ModelNotFound                    files absent, and what to do about it
     │  ├─ CheckpointMismatch               weights are not the ones the model card names
@@ -30,6 +31,7 @@ input again can only fail again. The message is one sentence that a physicist un
 UIDs stay in fields, which logs do not print.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -220,6 +222,17 @@ class LobesIncomplete(ImplausibleAnatomy):
     def __init__(self, missing: tuple[str, ...]) -> None:
         self.missing = missing
         super().__init__(f"No voxel was found for {', '.join(missing)}.")
+
+
+class ImplausibleResult(ImplausibleAnatomy):
+    """Lungs, lobes or map fail a check that forbids sending them."""
+
+    code = "IMPLAUSIBLE_RESULT"
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        """Code of each failed check to its sentence."""
+        super().__init__(" ".join(self.reasons.values()))
 
 
 class ModelError(InferenceError):
