@@ -3,6 +3,7 @@
     NodeError                              code, permanent
     ├─ ConfigurationError                  the site file; all mistakes at once; stops the start
     ├─ NodeAlreadyRunning                  another process holds the data directory
+    ├─ SelfTestFailed                      the engines do not recognise the digital thorax; stops the start
     ├─ SpoolError                          the disk
     │  ├─ SpoolFull                        less free space than the limit; tried again by the sender
     │  ├─ InstanceConflict                 same SOP Instance UID, other bytes: refused, the first one stays
@@ -53,6 +54,17 @@ class NodeAlreadyRunning(NodeError):
     def __init__(self, data_dir: str) -> None:
         self.data_dir = data_dir
         super().__init__(f"Another node already uses {data_dir}.")
+
+
+class SelfTestFailed(NodeError):
+    """The engines gave a wrong answer, or none, for an input whose answer is known."""
+
+    code = "SELF_TEST_FAILED"
+    permanent = True
+
+    def __init__(self, question: str, message: str) -> None:
+        self.question = question
+        super().__init__(message)
 
 
 class SpoolError(NodeError):
@@ -174,12 +186,16 @@ class DeliveryInterrupted(DeliveryError):
 
 
 class StoreRefused(DeliveryError):
-    """The peer refused an object. `permanent` depends on the status, so it is a field here."""
+    """The peer refused an object. `permanent` depends on the status, so it is a field here.
+
+    `instances` holds the `InstanceDelivery` of every object of the delivery, also of those that were stored.
+    """
 
     code = "STORE_REFUSED"
 
-    def __init__(self, address: str, status: int, *, permanent: bool) -> None:
+    def __init__(self, address: str, status: int, *, permanent: bool, instances: tuple[object, ...] = ()) -> None:
         self.address = address
         self.status = status
+        self.instances = instances
         self.permanent = permanent  # type: ignore[misc]
         super().__init__(f"{address} refused an object with status 0x{status:04X}.")

@@ -22,7 +22,6 @@ import shutil
 import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -66,8 +65,8 @@ class SpooledSeries:
     directory: Path
     instances: tuple[Path, ...]
     """Sorted by name, which says nothing about slice order."""
-    last_received_at: datetime
-    """UTC, from file times."""
+    last_received_at_s: float
+    """Seconds since the epoch, from file times."""
     quiet_for_s: float
     """Seconds since something arrived; not fooled by a wall clock that is set back while the node runs."""
     open_associations: int
@@ -78,9 +77,14 @@ class SpooledSeries:
     """Who sent, sorted."""
 
     @property
+    def is_arriving(self) -> bool:
+        """Whether an association that sent into the series still lives."""
+        return self.open_associations > 0
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing is arriving and nothing was cut off. There is no stronger sign of an end in DICOM."""
-        return bool(self.instances) and self.open_associations == 0 and not self.interrupted
+        return not self.is_arriving and not self.interrupted
 
 
 @dataclass(slots=True)
@@ -263,7 +267,7 @@ class Spool:
                 key=key,
                 directory=directory,
                 instances=tuple(directory / name for name in names),
-                last_received_at=datetime.fromtimestamp(newest, UTC),
+                last_received_at_s=newest,
                 quiet_for_s=self._quiet_for_s(key, newest),
                 open_associations=alive,
                 interrupted=sum(marker.suffix == ".open" for marker in markers) > alive,
@@ -284,7 +288,7 @@ class Spool:
             now = self._look(series.key)
             if now is None or now.instances != series.instances:
                 raise SeriesNotComplete("it has changed since it was looked at")
-            if now.open_associations:
+            if now.is_arriving:
                 raise SeriesNotComplete("it is still arriving")
             if require_complete and now.interrupted:
                 raise SeriesNotComplete("its transfer was interrupted")

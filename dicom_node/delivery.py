@@ -1,0 +1,253 @@
+"""Storage SCU: objects to a destination, each with the status the peer gave for it.
+
+An object counts as delivered only if the peer said so: status Success, a warning, or "duplicate". No status at all is
+not a failure but *unknown*, and the object is sent again with the same UID. Every object is tried even if the peer
+refuses another one, since many planning systems take a structure set and refuse a parametric map.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from pydicom import dcmread
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, build_context, evt
+from pynetdicom.sop_class import Verification
+
+from dicom_node.addresses import AeAddress
+from dicom_node.bounded_sockets import BoundedAssociationSocket, SocketLimits, set_pynetdicom_defaults
+from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, StoreRefused
+from dicom_node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+log = structlog.get_logger()
+
+SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
+"""PS3.7 annex C.5.6; used here also for an object whose presentation context the peer refused."""
+
+_MAXIMUM_CONTEXTS: Final = 128
+"""Presentation context identifiers are the odd numbers of one byte (PS3.8 section 9.3.2.2)."""
+_NATIVE: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+_PERMANENT_STATUSES: Final = frozenset({0x0105, 0x0106, 0x0117, 0x0122, 0x0124, 0x0210, 0x0211, 0x0212})
+_DUPLICATE: Final = 0x0111
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where objects are delivered."""
+
+    name: str
+    """The site's name for it, for instance `pacs`."""
+    address: AeAddress
+    calling_ae_title: str = "PERFNODE"
+    """Our AE title, as the peer must know it."""
+    connect_timeout_s: float = 10.0
+    association_timeout_s: float = 30.0
+    response_timeout_s: float = 120.0
+    """From an object's last byte to its status; a slow archive needs tens of seconds for a large map."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceDelivery:
+    """What the peer said about one object."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    status: int
+    """DIMSE status (PS3.4 table B.2-1, PS3.7 annex C)."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Success, a warning (Bxxx), or a duplicate of what the peer has already."""
+        return self.status in (0x0000, _DUPLICATE) or self.status >> 12 == 0xB
+
+    @property
+    def is_warning(self) -> bool:
+        """Stored, but not as it was sent, or not for the first time."""
+        return self.is_stored and self.status != 0x0000
+
+    @property
+    def is_permanent(self) -> bool:
+        """A refusal that sending again cannot change: A9xx, Cxxx, and the statuses about class and authorisation."""
+        return self.status >> 8 == 0xA9 or self.status >> 12 == 0xC or self.status in _PERMANENT_STATUSES
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """All objects of one delivery, in the order they were sent."""
+
+    destination: str
+    instances: tuple[InstanceDelivery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+
+
+def send(
+    paths: Sequence[Path],
+    destination: Destination,
+    progress: Callable[[InstanceDelivery], None] | None = None,
+) -> DeliveryReport:
+    """Send DICOM files over one association.
+
+    Files go in their own transfer syntax, read in pieces from disk. Only a native file whose syntax the peer refuses is
+    converted between implicit and explicit VR little endian.
+
+    Args:
+        paths: DICOM files (PS3.10), at least one.
+        destination: Where to.
+        progress: Called after each object.
+
+    Raises:
+        PeerUnreachable: No association.
+        DeliveryInterrupted: An object got no status; those before it did.
+        StoreRefused: At least one object was refused, after all were tried. It is permanent if no refusal is of a kind
+            that passes; its `instances` say what became of each object.
+    """
+    objects = [_object(path) for path in paths]
+    done: list[InstanceDelivery] = []
+    with _association(destination, _contexts(objects)) as association:
+        for item in objects:
+            status = SOP_CLASS_NOT_SUPPORTED if association is None else _store(association, item, destination)
+            done.append(InstanceDelivery(item.sop_class_uid, item.sop_instance_uid, status))
+            if progress is not None:
+                progress(done[-1])
+    _raise_if_refused(tuple(done), destination)
+    return DeliveryReport(destination.name, tuple(done))
+
+
+def echo(destination: Destination) -> float:
+    """Ask the peer whether it is there (C-ECHO) and return how many seconds association and answer took.
+
+    Raises:
+        PeerUnreachable: No association, or no answer.
+        StoreRefused: It does not support Verification, or answered with a failure.
+    """
+    started = time.monotonic()
+    with _association(destination, [build_context(Verification)]) as association:
+        if association is None:
+            raise StoreRefused(str(destination.address), SOP_CLASS_NOT_SUPPORTED, permanent=True)
+        status = association.send_c_echo().get("Status")
+    if status is None:
+        raise PeerUnreachable(str(destination.address), "it did not answer the echo request")
+    if status != 0x0000:
+        raise StoreRefused(str(destination.address), status, permanent=False)
+    return time.monotonic() - started
+
+
+def _object(path: Path) -> _Object:
+    meta = read_file_meta_info(path)
+    return _Object(
+        path, str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID), str(meta.TransferSyntaxUID)
+    )
+
+
+def _contexts(objects: Sequence[_Object]) -> list[Any]:
+    """One context per SOP class and syntax of its files, and the other native syntax to fall back to."""
+    if not objects:
+        raise ValueError("there is nothing to send")
+    wanted: dict[tuple[str, str], None] = {}
+    for item in objects:
+        wanted[item.sop_class_uid, item.transfer_syntax_uid] = None
+    for item in objects:
+        if item.transfer_syntax_uid in _NATIVE:
+            wanted.update({(item.sop_class_uid, str(syntax)): None for syntax in _NATIVE})
+    return [build_context(sop_class, syntax) for sop_class, syntax in list(wanted)[:_MAXIMUM_CONTEXTS]]
+
+
+@contextmanager
+def _association(destination: Destination, contexts: list[Any]) -> Iterator[Any]:
+    """An established association, or None if the peer answered but refused every context."""
+    set_pynetdicom_defaults()
+    entity = AE(destination.calling_ae_title)
+    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    entity.connection_timeout = destination.connect_timeout_s
+    entity.acse_timeout = destination.association_timeout_s
+    entity.dimse_timeout = destination.response_timeout_s
+    entity.network_timeout = destination.response_timeout_s + 30.0
+    seen: list[str] = []
+    limits = SocketLimits()
+    host, port = destination.address.endpoint
+
+    def on_open(event: Any) -> None:
+        seen.append("open")
+        BoundedAssociationSocket.bind_limits(event.assoc.dul.socket, limits)
+
+    def on_message(event: Any) -> None:
+        event.assoc.dul.socket.message_bytes = 0
+
+    handlers = [
+        (evt.EVT_CONN_OPEN, on_open),
+        (evt.EVT_DIMSE_RECV, on_message),
+        (evt.EVT_REJECTED, lambda event: seen.append("rejected")),
+        (evt.EVT_ACCEPTED, lambda event: seen.append("accepted")),
+    ]
+    try:
+        association = entity.associate(
+            host,
+            port,
+            contexts,
+            ae_title=destination.address.ae_title,
+            max_pdu=limits.maximum_pdu_bytes,
+            evt_handlers=handlers,
+        )
+    except OSError as error:  # the name does not resolve
+        raise PeerUnreachable(str(destination.address), "its host name is not known") from error
+    if not association.is_established:
+        if "accepted" in seen and association.rejected_contexts:
+            yield None
+            return
+        raise PeerUnreachable(str(destination.address), _why_not(association, seen))
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _why_not(association: Any, seen: list[str]) -> str:
+    if "open" not in seen:
+        return "no TCP connection"
+    if "rejected" in seen:
+        return f"it rejected the association ({association.acceptor.primitive.reason_str})"
+    return "it did not answer the association request"
+
+
+def _store(association: Any, item: _Object, destination: Destination) -> int:
+    accepted = {
+        (str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in association.accepted_contexts
+    }
+    as_it_is = (item.sop_class_uid, item.transfer_syntax_uid) in accepted
+    can_convert = item.transfer_syntax_uid in _NATIVE and any(
+        (item.sop_class_uid, str(syntax)) in accepted for syntax in _NATIVE
+    )
+    if not as_it_is and not can_convert:
+        return SOP_CLASS_NOT_SUPPORTED
+    if not association.is_established:
+        raise DeliveryInterrupted(str(destination.address), "the association ended before the object was sent")
+    response = association.send_c_store(item.path if as_it_is else dcmread(item.path))
+    status = response.get("Status")
+    if status is None:
+        raise DeliveryInterrupted(str(destination.address), "the association ended, or no answer came in time")
+    return int(status)
+
+
+def _raise_if_refused(instances: tuple[InstanceDelivery, ...], destination: Destination) -> None:
+    refused = [instance for instance in instances if not instance.is_stored]
+    if not refused:
+        return
+    passing = [instance for instance in refused if not instance.is_permanent]
+    worst = (passing or refused)[0]
+    statuses = sorted({f"0x{instance.status:04X}" for instance in refused})
+    log.warning("objects_refused", destination=destination.name, count=len(refused), statuses=statuses)
+    raise StoreRefused(str(destination.address), worst.status, permanent=not passing, instances=instances)
