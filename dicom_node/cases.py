@@ -1,0 +1,196 @@
+"""A case: one received series on its way, and where each of its files lies.
+
+    cases/<case id>/
+        case.json            what the case is (no patient data)
+        received/            the instances as they came, moved here from the spool
+        ct.npz               the CT as a volume                          after stage read
+        result.npz, .json    lobes, perfusion, regions, table, findings  after stage infer
+        objects/*.dcm        what is sent                                after stage encode
+        summary.png          one picture for people                      after stage encode
+        outcome-<stage>.json why a stage rejected the case
+        progress             what is being done right now, for the screen only
+        cancelled            present while a person has stopped the case
+
+Every file appears complete or not at all: written under another name, flushed to disk, then renamed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from dicom_node.durable_files import sync_directory
+from dicom_node.errors import UnknownCase
+
+PIPELINE_VERSION = "1"
+"""Part of every case id: a new version of the stages makes new cases of series that come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRecord:
+    """What `case.json` holds."""
+
+    case_id: str
+    series_instance_uid: str
+    content_digest: str
+    """SHA-256 over the received instances."""
+    instances: int
+    calling_ae_title: str
+
+
+def case_id_of(series_instance_uid: str, content_digest: str) -> str:
+    """The id of a case: the same series with the same instances always gives the same id."""
+    text = "\n".join((PIPELINE_VERSION, series_instance_uid, content_digest))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFolder:
+    """The files of one case."""
+
+    path: Path
+
+    @property
+    def case_id(self) -> str:
+        """The id of the case is the name of its folder."""
+        return self.path.name
+
+    @property
+    def received(self) -> Path:
+        """Folder of the received instances."""
+        return self.path / "received"
+
+    @property
+    def ct(self) -> Path:
+        """The CT volume."""
+        return self.path / "ct.npz"
+
+    @property
+    def result(self) -> Path:
+        """The arrays of the result; its facts lie in the `.json` beside it."""
+        return self.path / "result.npz"
+
+    @property
+    def objects(self) -> Path:
+        """Folder of the DICOM objects to be sent."""
+        return self.path / "objects"
+
+    @property
+    def summary(self) -> Path:
+        """The picture for people."""
+        return self.path / "summary.png"
+
+    def instances(self) -> list[Path]:
+        """The received instances in a fixed order."""
+        return sorted(self.received.glob("*.dcm"))
+
+    def object_paths(self) -> list[Path]:
+        """The encoded objects in the order they are sent."""
+        return sorted(self.objects.glob("*.dcm"))
+
+    def record(self) -> CaseRecord:
+        """What the case is.
+
+        Raises:
+            UnknownCase: there is no such case.
+        """
+        try:
+            return CaseRecord(**json.loads((self.path / "case.json").read_text()))
+        except FileNotFoundError as fault:
+            raise UnknownCase(self.case_id) from fault
+
+    def write_record(self, record: CaseRecord) -> None:
+        """Keep what the case is; from here on it exists."""
+        write_json(self.path / "case.json", asdict(record))
+
+    def outcome(self, stage: str) -> dict[str, Any] | None:
+        """Why `stage` rejected the case, or `None` if it did not."""
+        path = self.path / f"outcome-{stage}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def write_outcome(self, stage: str, outcome: dict[str, Any] | None) -> None:
+        """Keep why `stage` rejected the case; `None` removes an earlier reason."""
+        path = self.path / f"outcome-{stage}.json"
+        if outcome is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_json(path, outcome)
+
+    @property
+    def progress(self) -> str:
+        """What is being done right now, or an empty string."""
+        try:
+            return (self.path / "progress").read_text()
+        except FileNotFoundError:
+            return ""
+
+    def show_progress(self, doing: str) -> None:
+        """Say what is being done right now; not durable on purpose."""
+        part = self.path / "progress.part"
+        part.write_text(doing)
+        part.replace(self.path / "progress")
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether a person has stopped this case."""
+        return (self.path / "cancelled").exists()
+
+    def set_cancelled(self, cancelled: bool) -> None:
+        """Stop the case, or let it go on."""
+        if cancelled:
+            with written_durably(self.path / "cancelled") as part:
+                part.write_text("")
+        else:
+            (self.path / "cancelled").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseStore:
+    """All cases of a node."""
+
+    root: Path
+
+    @classmethod
+    def under(cls, data_dir: Path) -> Self:
+        """The cases of the node with that data directory."""
+        return cls(data_dir / "cases")
+
+    def folder(self, case_id: str) -> CaseFolder:
+        """The files of a case; the folder need not exist yet."""
+        return CaseFolder(self.root / case_id)
+
+    def find(self, start_of_id: str) -> CaseFolder:
+        """The one case whose id begins so.
+
+        Raises:
+            UnknownCase: none does, or several do.
+        """
+        found = [case for case in self.all() if case.case_id.startswith(start_of_id)]
+        if len(found) != 1 or not start_of_id:
+            raise UnknownCase(start_of_id)
+        return found[0]
+
+    def all(self) -> list[CaseFolder]:
+        """Every case that exists, in order of id."""
+        return [CaseFolder(path.parent) for path in sorted(self.root.glob("*/case.json"))]
+
+
+@contextmanager
+def written_durably(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write; afterwards it is flushed to disk and renamed to `path`."""
+    part = path.with_name(path.name + ".part")
+    yield part
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON durably, the same content always as the same bytes."""
+    with written_durably(path) as part:
+        part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

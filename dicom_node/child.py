@@ -1,0 +1,118 @@
+"""One stage of one case in a process of its own: `python -m dicom_node.child STAGE CASE_FOLDER SITE_FILE`.
+
+Segmentation and network can be killed for memory, crash in native code or hang; here that costs one attempt and never
+the node. The child dies with its parent, so a killed node leaves nobody working on a case that it will start anew.
+
+    exit 0   the stage is done, its files are on disk
+    exit 3   the stage rejects the case; `outcome-<stage>.json` says why
+    other    it crashed; the same stage may be tried again
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dicom_node.cases import CaseFolder
+from dicom_node.errors import NodeError, StageCrashed
+from inference.errors import InferenceError
+
+REJECTED = 3
+SELF_TEST = "selftest"
+_PR_SET_PDEATHSIG = 1
+_ERROR_TAIL_BYTES = 2000
+
+
+def run_in_child(stage: str, folder: Path, site_file: str, *, timeout_s: float, stop: Callable[[], bool]) -> int:
+    """Run a stage and wait for it.
+
+    Args:
+        stage: a `Stage` with a function, or `selftest`.
+        folder: the case folder.
+        site_file: the settings the child reads.
+        timeout_s: wall-clock limit.
+        stop: asked every half second; when it says yes the child is killed.
+
+    Returns:
+        0 when done, `REJECTED` when the stage rejected the case.
+
+    Raises:
+        StageCrashed: killed, timed out, stopped, or ended in an unknown way.
+    """
+    command = [sys.executable, "-m", "dicom_node.child", stage, str(folder), site_file, str(os.getpid())]
+    deadline = time.monotonic() + timeout_s
+    errors = folder / f"{stage}.stderr"
+    with errors.open("wb") as stderr, subprocess.Popen(command, stdout=stderr, stderr=stderr) as process:
+        try:
+            reason = _wait(process, deadline, stop)
+        finally:
+            process.kill()
+    if reason:
+        raise StageCrashed(stage, reason)
+    if process.returncode not in (0, REJECTED):
+        raise StageCrashed(stage, _why(process.returncode, errors))
+    return process.returncode
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float, stop: Callable[[], bool]) -> str:
+    while True:
+        try:
+            process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            if stop():
+                return "it was stopped"
+            if time.monotonic() > deadline:
+                return "it took longer than allowed"
+        else:
+            return ""
+
+
+def _why(returncode: int, errors: Path) -> str:
+    """The kind of fault only: the text of a foreign exception may hold patient data, so it stays in the case folder."""
+    if returncode < 0:
+        return f"killed by {signal.Signals(-returncode).name}"
+    last = errors.read_bytes()[-_ERROR_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
+    return f"exit status {returncode}, {last[-1].partition(':')[0] if last else 'no message'}"
+
+
+def main(arguments: list[str]) -> int:
+    """Entry of the child process."""
+    stage, folder, site_file, parent = arguments
+    _die_with_parent(int(parent))
+    from dicom_node.config import read_settings
+
+    settings = read_settings(Path(site_file))
+    case = CaseFolder(Path(folder))
+    case.write_outcome(stage, None)
+    try:
+        if stage == SELF_TEST:
+            from dicom_node.selftest import run_self_test
+
+            run_self_test(settings)
+        else:
+            from dicom_node.pipeline import STAGES
+            from dicom_node.stages import Stage
+
+            STAGES[Stage(stage)][0](case, settings)
+    except (InferenceError, NodeError) as fault:
+        if not fault.permanent:
+            raise
+        case.write_outcome(stage, {"code": fault.code, "message": str(fault)})
+        return REJECTED
+    return 0
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask Linux to kill us when the parent ends; elsewhere the parent's own clean-up must do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

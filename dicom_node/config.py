@@ -1,0 +1,251 @@
+"""The site's TOML file → frozen settings, with every mistake reported at once.
+
+The only user of pydantic: text from outside is checked here and turned into the frozen types that the rest of the
+node works with. Every key has a default except the destinations; `configs/node/site.example.toml` documents each.
+"""
+
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from dicom_node.addresses import AeAddress
+from dicom_node.delivery import Destination
+from dicom_node.errors import ConfigurationError
+from dicom_node.receiver import ReceiverSettings
+from inference.engine import EngineSettings
+from inference.function_regions import RULES
+from inference.volumes import FunctionBasis, FunctionRule
+
+AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSettings:
+    """What a site may choose about the DICOM objects."""
+
+    name_separator: str
+    """Between `Lungs` and the function suffix; some planning systems refuse `^`."""
+    structure_set_label: str
+    """Structure Set Label, at most 16 characters."""
+    region_roi_type: str
+    """RT ROI Interpreted Type of the function regions."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Everything the node needs to know about its site."""
+
+    source: str
+    """The file the settings came from, for messages."""
+    data_dir: Path
+    """Spool, cases and journal; on a local disk."""
+    receiver: ReceiverSettings
+    quiet_period_s: float
+    """A series is taken as complete when its last association has ended and nothing came for this long."""
+    minimum_free_mb: int
+    """Below this much free disk nothing is accepted."""
+    destinations: tuple[Destination, ...]
+    engine: EngineSettings
+    objects: ObjectSettings
+    stage_timeout_s: float
+    """Wall-clock limit of one stage of one case."""
+    stage_attempts: int
+    """How often a crashed stage is tried before the case fails."""
+    retry_delays_s: tuple[float, ...]
+    """Waits between delivery attempts; the last one repeats for an unreachable peer."""
+    log_level: str
+    log_format: str
+
+    def settings_digest(self) -> str:
+        """SHA-256 over what changes the content of a result; part of every UID."""
+        facts = {
+            "engine": self.engine.settings_digest(),
+            "separator": self.objects.name_separator,
+            "label": self.objects.structure_set_label,
+            "roi_type": self.objects.region_roi_type,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def destination(self, name: str) -> Destination:
+        """The destination of that name; `KeyError` if the site has none."""
+        for destination in self.destinations:
+            if destination.name == name:
+                return destination
+        raise KeyError(name)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+
+class _Node(_Section):
+    ae_title: AeTitle = "PERFNODE"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    data_dir: Path = Path("perfnode-data")
+    quiet_period_s: float = Field(default=10.0, ge=0.1, le=3600)
+    minimum_free_mb: int = Field(default=2048, ge=0)
+    require_called_ae_title: bool = True
+    accepted_calling_ae_titles: list[AeTitle] = []
+    maximum_associations: int = Field(default=20, ge=1, le=1000)
+
+
+class _Work(_Section):
+    stage_timeout_s: float = Field(default=1800.0, gt=0)
+    stage_attempts: int = Field(default=3, ge=1, le=20)
+    retry_delays_s: list[Annotated[float, Field(gt=0)]] = Field(default=[10, 60, 300, 900, 3600], min_length=1)
+
+
+class _Destination(_Section):
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+    ae_title: AeTitle
+    host: str
+    port: Port
+
+
+class _FunctionRule(_Section):
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+    basis: FunctionBasis
+    high_from: float
+    low_below: float
+    smallest_island_ml: float = Field(default=0.5, ge=0)
+    smallest_hole_ml: float = Field(default=0.2, ge=0)
+
+
+class _Inference(_Section):
+    lobes: Literal["atlas", "lungmask"] = "atlas"
+    r231_weights: Path | None = None
+    ltrclobes_weights: Path | None = None
+    perfusion: Literal["densitometric", "network"] = "densitometric"
+    model_folder: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    function_rule: str | _FunctionRule = "median"
+
+
+class _Objects(_Section):
+    name_separator: Literal["^", "_"] = "^"
+    structure_set_label: Annotated[str, StringConstraints(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")] = (
+        "AI LUNGPERF R"
+    )
+    region_roi_type: Literal["ORGAN", "AVOIDANCE", "CONTROL"] = "ORGAN"
+
+
+class _Log(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class _Site(_Section):
+    node: _Node = _Node()
+    work: _Work = _Work()
+    destinations: list[_Destination] = []
+    inference: _Inference = _Inference()
+    objects: _Objects = _Objects()
+    log: _Log = _Log()
+
+
+def read_settings(path: Path) -> NodeSettings:
+    """Read a site file.
+
+    Relative paths in it are relative to the folder of the file.
+
+    Raises:
+        ConfigurationError: the file is absent or not TOML, or has mistakes; all of them are listed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ConfigurationError(str(path), (f"the file cannot be read: {fault}",)) from fault
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
+        raise ConfigurationError(str(path), (f"not valid TOML: {fault}",)) from fault
+    return parse_settings(document, source=str(path), base=path.parent)
+
+
+def parse_settings(document: dict[str, Any], *, source: str = "settings", base: Path = Path()) -> NodeSettings:
+    """Turn a parsed site file into settings.
+
+    Args:
+        document: the tables of the TOML file.
+        source: where it came from, for messages.
+        base: folder that relative paths start from.
+
+    Raises:
+        ConfigurationError: with every mistake found.
+    """
+    try:
+        site = _Site.model_validate(document)
+    except ValidationError as fault:
+        problems = tuple(_problem(error["loc"], error["msg"]) for error in fault.errors())
+        raise ConfigurationError(source, problems) from fault
+    if problems := _contradictions(site):
+        raise ConfigurationError(source, problems)
+    return _settings(site, source, base.resolve())
+
+
+def _problem(location: tuple[str | int, ...], message: str) -> str:
+    return f"{'.'.join(str(part) for part in location)}: {message}"
+
+
+def _contradictions(site: _Site) -> tuple[str, ...]:
+    """Mistakes that no single key shows."""
+    problems = []
+    names = [d.name for d in site.destinations]
+    problems += [f"destinations: the name {n} occurs twice" for n in sorted({n for n in names if names.count(n) > 1})]
+    rule = site.inference.function_rule
+    if isinstance(rule, str) and rule not in RULES:
+        problems.append(f"inference.function_rule: unknown rule {rule!r}; known are {', '.join(sorted(RULES))}")
+    if isinstance(rule, _FunctionRule) and rule.low_below > rule.high_from:
+        problems.append("inference.function_rule: low_below lies above high_from")
+    if site.inference.perfusion == "network" and site.inference.model_folder is None:
+        problems.append("inference.model_folder: needed when perfusion = 'network'")
+    return tuple(problems)
+
+
+def _settings(site: _Site, source: str, base: Path) -> NodeSettings:
+    node = site.node
+    return NodeSettings(
+        source=source,
+        data_dir=base / node.data_dir,
+        receiver=ReceiverSettings(
+            ae_title=node.ae_title,
+            host=node.host,
+            port=node.port,
+            require_called_ae_title=node.require_called_ae_title,
+            accepted_calling_ae_titles=tuple(node.accepted_calling_ae_titles),
+            maximum_associations=node.maximum_associations,
+        ),
+        quiet_period_s=node.quiet_period_s,
+        minimum_free_mb=node.minimum_free_mb,
+        destinations=tuple(
+            Destination(d.name, AeAddress(d.ae_title, d.host, d.port), calling_ae_title=node.ae_title)
+            for d in site.destinations
+        ),
+        engine=_engine(site.inference, base),
+        objects=ObjectSettings(**site.objects.model_dump()),
+        stage_timeout_s=site.work.stage_timeout_s,
+        stage_attempts=site.work.stage_attempts,
+        retry_delays_s=tuple(site.work.retry_delays_s),
+        log_level=site.log.level,
+        log_format=site.log.format,
+    )
+
+
+def _engine(section: _Inference, base: Path) -> EngineSettings:
+    rule = section.function_rule
+    return EngineSettings(
+        lobes=section.lobes,
+        r231_weights=section.r231_weights and base / section.r231_weights,
+        ltrclobes_weights=section.ltrclobes_weights and base / section.ltrclobes_weights,
+        perfusion=section.perfusion,
+        model_folder=section.model_folder and base / section.model_folder,
+        device=section.device,
+        function_rule=RULES[rule] if isinstance(rule, str) else FunctionRule(**rule.model_dump()),
+    )

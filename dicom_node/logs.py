@@ -1,0 +1,45 @@
+"""Structured logs: an event name and fields, JSON lines for machines or aligned text for a person.
+
+No patient data: events carry case ids and short hashes of UIDs, never names, patient ids or UIDs. Records of libraries
+go through the same formatter, and only from level warning up.
+"""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs(level: str, form: str) -> None:
+    """Send all logs of this process to standard error.
+
+    Args:
+        level: `debug`, `info`, `warning` or `error`.
+        form: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
+    """
+    as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for name in ("intake", "jobs", "receiver", "delivery", "service", "spool"):
+        logging.getLogger(name).setLevel(level.upper())

@@ -1,0 +1,46 @@
+"""The engines against an answer that is known: the digital thorax, at every start of the node.
+
+A wrong side, a map upside down, a missing lobe or an unusable model stops the start here, before the first patient.
+Coarse on purpose, so that it takes seconds; it proves that the installation works, not that a model is good.
+"""
+
+import numpy as np
+
+from dicom_node.config import NodeSettings
+from dicom_node.errors import SelfTestFailed
+from inference.anatomy import Lobe, Side
+from inference.engine import PerfusionResult, build_engine
+from inference.thorax import DigitalThorax, draw_thorax
+
+LEAST_LUNG_DICE = 0.85
+"""Per side. Far below what either lobe engine reaches on the thorax, far above what a swapped side would give."""
+_QUESTION = "The digital thorax was not recognised"
+
+
+def run_self_test(settings: NodeSettings) -> None:
+    """Process the digital thorax and compare.
+
+    Raises:
+        SelfTestFailed: a lung is not where it is, a lobe is missing, or the poorly perfused region is not found.
+        ModelError: a model cannot be used.
+    """
+    thorax = draw_thorax()
+    result = build_engine(settings.engine).run(thorax.ct)
+    for side in Side:
+        dice = _dice(result.lobes.lung(side), thorax.lobes.lung(side))
+        if dice < LEAST_LUNG_DICE:
+            raise SelfTestFailed("LUNG", f"{_QUESTION}: {side.tg263} Dice {dice:.2f}, needed {LEAST_LUNG_DICE}.")
+    missing = [lobe.tg263 for lobe in Lobe if not result.lobes.mask(lobe).any()]
+    if missing:
+        raise SelfTestFailed("LOBES", f"{_QUESTION}: no {', '.join(missing)}.")
+    if not _low_region_is_low(thorax, result):
+        raise SelfTestFailed("PERFUSION", f"{_QUESTION}: its poorly perfused region is not below the lung mean.")
+
+
+def _low_region_is_low(thorax: DigitalThorax, result: PerfusionResult) -> bool:
+    region = thorax.low_region & result.lobes.lungs
+    return bool(region.any()) and float(result.perfusion.values[region].mean()) < 0.9
+
+
+def _dice(found: np.ndarray, truth: np.ndarray) -> float:
+    return 2.0 * float(np.count_nonzero(found & truth)) / max(np.count_nonzero(found) + np.count_nonzero(truth), 1)

@@ -1,0 +1,111 @@
+"""Puts the node together and runs it: self-test, receiver, intake, engine; a clean stop on SIGTERM.
+
+The only place where the parts are wired. One process, no imaging library in it: heavy work happens in child processes
+(`child`), so an idle node is small and a crash in native code cannot take it down.
+"""
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from dicom_node.cases import CaseFolder, CaseStore
+from dicom_node.child import REJECTED, SELF_TEST, run_in_child
+from dicom_node.config import NodeSettings
+from dicom_node.durable_files import make_directory
+from dicom_node.errors import NodeAlreadyRunning, SelfTestFailed
+from dicom_node.intake import Intake
+from dicom_node.job_engine import JobEngine
+from dicom_node.jobs import JobBook
+from dicom_node.receiver import Receiver
+from dicom_node.spool import Spool
+
+_LOOK_S = 0.5
+
+
+def serve(settings: NodeSettings) -> None:
+    """Run the node until SIGTERM or SIGINT.
+
+    Raises:
+        NodeAlreadyRunning: another node uses the same data directory.
+        SelfTestFailed: the engines do not find what the digital thorax holds, or a model must not be used.
+    """
+    log = structlog.get_logger("service")
+    stopping = _stop_on_signals()
+    make_directory(settings.data_dir)
+    with sole_owner(settings.data_dir):
+        self_test(settings)
+        spool = Spool(settings.data_dir / "spool", minimum_free_mb=settings.minimum_free_mb)
+        spool.sweep()
+        engine = JobEngine(settings)
+        engine.launch()
+        jobs = JobBook(settings.data_dir)
+        intake = Intake(spool, CaseStore.under(settings.data_dir), jobs, settings.quiet_period_s)
+        intake.recover()
+        receiver = Receiver(spool, settings.receiver)
+        receiver.start()
+        log.info("node_ready", ae_title=settings.receiver.ae_title, port=settings.receiver.port)
+        try:
+            _watch(intake, stopping)
+        finally:
+            log.info("node_stopping")
+            receiver.stop()
+            jobs.close()
+            engine.close()
+
+
+def self_test(settings: NodeSettings) -> None:
+    """Run the configured engines on the digital thorax and compare with what it holds.
+
+    Raises:
+        SelfTestFailed: the answer is wrong, or no answer came.
+    """
+    folder = CaseFolder(settings.data_dir / "selftest")
+    make_directory(folder.path)
+    timeout_s = settings.stage_timeout_s
+    if run_in_child(SELF_TEST, folder.path, settings.source, timeout_s=timeout_s, stop=lambda: False) == REJECTED:
+        outcome = folder.outcome(SELF_TEST) or {}
+        raise SelfTestFailed(str(outcome.get("code", "")), str(outcome.get("message", "")))
+
+
+@contextmanager
+def sole_owner(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory; the lock goes with the process, however it ends.
+
+    Raises:
+        NodeAlreadyRunning: another process holds it.
+    """
+    with (data_dir / "node.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise NodeAlreadyRunning(str(data_dir)) from fault
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _watch(intake: Intake, stopping: threading.Event) -> None:
+    log = structlog.get_logger("service")
+    while not stopping.wait(_LOOK_S):
+        try:
+            intake.take_complete()
+        except OSError as fault:  # the disk; the series stays in the spool and is looked at again
+            log.error("intake_failed", code="SPOOL", errno=fault.errno)
+
+
+def _stop_on_signals() -> threading.Event:
+    stopping = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    return stopping
