@@ -19,7 +19,7 @@ from jaxtyping import Bool, UInt32
 from inference.lung_box import lung_box
 from inference.volumes import FunctionBasis, FunctionRegions, FunctionRule, PerfusionMap
 
-FUNCTION_RULES: Mapping[str, FunctionRule] = MappingProxyType(
+RULES: Mapping[str, FunctionRule] = MappingProxyType(
     {
         rule.name: rule
         for rule in (
@@ -38,7 +38,7 @@ FUNCTION_RULES: Mapping[str, FunctionRule] = MappingProxyType(
 )
 """Rules that a configuration may name."""
 
-DEFAULT_RULE = FUNCTION_RULES["median"]
+DEFAULT_RULE = RULES["median"]
 
 
 def function_rule(name: str) -> FunctionRule:
@@ -47,9 +47,9 @@ def function_rule(name: str) -> FunctionRule:
     Raises:
         ValueError: there is none; the message lists all names.
     """
-    if name not in FUNCTION_RULES:
-        raise ValueError(f"there is no function rule {name!r}; known are {', '.join(FUNCTION_RULES)}")
-    return FUNCTION_RULES[name]
+    if name not in RULES:
+        raise ValueError(f"there is no function rule {name!r}; known are {', '.join(RULES)}")
+    return RULES[name]
 
 
 def find_function_regions(perfusion: PerfusionMap, rule: FunctionRule = DEFAULT_RULE) -> FunctionRegions:
