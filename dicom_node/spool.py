@@ -223,7 +223,9 @@ class Spool:
         self._mark_open(directory, received)  # before a conflict, too: two versions of a slice block the series
         if exists and not _holds(path, received):
             raise InstanceConflict
-        if not exists:
+        if exists:
+            sync_directory(directory)  # the first copy's process may have died between the rename and this
+        else:
             preamble = file_preamble(received.sop_class_uid, received.sop_instance_uid, received.transfer_syntax_uid)
             write_durably(path, preamble, received.encoded_dataset)
         self._last_activity[key] = time.monotonic()
