@@ -20,8 +20,9 @@ from scipy import ndimage
 from inference.geometry import Grid
 
 MOST_POINTS = 2250
-"""Points of one contour. The longest text of a point is 29 bytes (`-1234.56` twice, `-1234.5678`, three separators), so
-Contour Data stays within 65,534 bytes, the limit of DS in explicit VR (PS3.5 7.1.2), if somebody converts the object."""
+"""Points of one contour. The longest text of a point is 29 bytes (`-1234.56` twice, `-1234.5678`, three separators),
+so Contour Data stays within 65,534 bytes: the limit of DS in explicit VR (PS3.5 7.1.2), should somebody convert the
+object."""
 
 KEYHOLE_OFFSET = 0.25
 """Where a keyhole runs within a pixel, in pixels from its edge: readers sample at centres (0.5) or at edges (0)."""
@@ -55,8 +56,7 @@ def _polygons(mask: Bool[np.ndarray, "slices rows columns"]) -> Iterator[tuple[i
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     if not len(slices):
         return
-    extent = mask[slices[0] : slices[-1] + 1].any(axis=0)
-    rows, columns = np.flatnonzero(extent.any(axis=1)), np.flatnonzero(extent.any(axis=0))
+    rows, columns = np.flatnonzero(mask.any(axis=(0, 2))), np.flatnonzero(mask.any(axis=(0, 1)))
     part = mask[slices[0] : slices[-1] + 1, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     # A lattice vertex (r, c) is the upper left corner of pixel (r, c), half a pixel before its centre.
     row0, column0 = float(rows[0]) - 0.5, float(columns[0]) - 0.5

@@ -1,0 +1,194 @@
+"""`PerfusionMap` → Parametric Map (PS3.3 A.75): float values on the planning CT's grid, one frame per CT image.
+
+Values are percent: 100 is the mean over both lungs of this patient. Outside the lungs they are 0.0 (NaN is legal but
+unusable in some viewers).
+
+highdicom builds the object and knows geometry only; patient and study are put in by `provenance`, in the words and the
+character set of the CT. What highdicom does otherwise than this project needs is corrected afterwards:
+
+* it stores frames in descending position; dcmqi (3D Slicer) and OHIF take file order for ascending position and flip
+  such a map head to feet. Frames are put in ascending order of position along row × column;
+* it omits Frame Anatomy, without which dcmqi crashes and validators ask for a laterality;
+* it draws a Dimension Organization UID at random and writes the clock into dates and contributing equipment.
+
+Then every frame is compared with the slice that lies at its position.
+"""
+
+import numpy as np
+from highdicom import PixelMeasuresSequence, VOILUTTransformation
+from highdicom.pm import ParametricMap, RealWorldValueMapping
+from highdicom.sr import CodeContentItem, CodedConcept
+from jaxtyping import Float32
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRLittleEndian, ParametricMapStorage
+
+from dicom_node.errors import EncodingError
+from dicom_node.objects import codes
+from dicom_node.objects.codes import CodedTerm
+from dicom_node.objects.identifiers import ObjectKind
+from dicom_node.objects.provenance import GEOMETRY, LOSSY, REQUIRED, ResultContext, ascii_text
+from inference.geometry import Grid
+from inference.volumes import PerfusionMap
+
+SERIES_NUMBER = 901
+SERIES_DESCRIPTION = "RESEARCH CT perfusion map, % of lung mean"
+WINDOW = (100.0, 200.0)
+"""Centre and width of the first view, percent: from none to twice the mean."""
+_KIND = "parametric map"
+_UID_KIND = ObjectKind.PARAMETRIC_MAP
+
+
+def encode_parametric_map(
+    perfusion: PerfusionMap, context: ResultContext, *, series_number: int = SERIES_NUMBER
+) -> Dataset:
+    """Write a perfusion map as a Parametric Map in percent of the patient's own lung mean.
+
+    The returned dataset is ready for `save_as(path, enforce_file_format=True)`; explicit VR little endian.
+
+    Raises:
+        EncodingError: the map is not on the grid of the CT, was made by another model than `context` says, is not
+            finite, or is not above 0 exactly inside the lungs.
+    """
+    context.source.require_grid(perfusion.grid, _KIND)
+    _check(perfusion, context)
+    percent = perfusion.values * np.float32(100.0)
+    dataset: Dataset = _build(percent, perfusion.grid, context, series_number)
+    _order_frames(dataset, perfusion.grid)
+    _describe(dataset, context)
+    _require_frames_in_place(dataset, percent, perfusion.grid)
+    return dataset
+
+
+def _check(perfusion: PerfusionMap, context: ResultContext) -> None:
+    if perfusion.model != context.perfusion_model:
+        raise EncodingError(_KIND, "the map was made by another model than the context names")
+    if not np.isfinite(perfusion.values).all():
+        raise EncodingError(_KIND, "the map holds values that are not finite")
+    if perfusion.values.min() < 0 or not np.array_equal(perfusion.values > 0, perfusion.lungs):
+        raise EncodingError(_KIND, "the map must be above 0 inside the lungs and 0 everywhere else")
+
+
+def _build(
+    percent: Float32[np.ndarray, "slices rows columns"], grid: Grid, context: ResultContext, series_number: int
+) -> ParametricMap:
+    slices_mm, rows_mm, columns_mm = grid.spacing_mm
+    version = context.equipment.software_version
+    return ParametricMap(
+        source_images=[_geometry_only(header) for header in context.source.headers],
+        pixel_array=percent,
+        series_instance_uid=context.identifiers.series_uid(_UID_KIND),
+        series_number=series_number,
+        sop_instance_uid=context.identifiers.instance_uid(_UID_KIND),
+        instance_number=1,
+        manufacturer=context.equipment.manufacturer,
+        manufacturer_model_name=context.equipment.model_name,
+        software_versions=version,
+        device_serial_number=context.equipment.serial_number,
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[_mapping(float(max(200.0, percent.max())), context)],
+        voi_lut_transformations=[VOILUTTransformation(window_center=WINDOW[0], window_width=WINDOW[1])],
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        content_label="REL_PERFUSION",
+        content_description="RESEARCH: relative perfusion from CT, 100 % = mean of both lungs",
+        content_creator_name="",
+        content_qualification=context.content_qualification,
+        image_flavor="PERFUSION",
+        derived_pixel_contrast="QUANTITY",
+        derivation=_concept(codes.DERIVATION_PERFUSION),
+        pixel_measures=PixelMeasuresSequence(
+            pixel_spacing=(rows_mm, columns_mm),
+            slice_thickness=slices_mm,
+            spacing_between_slices=slices_mm,
+        ),
+    )
+
+
+def _geometry_only(header: Dataset) -> Dataset:
+    # highdicom refuses character sets, sexes and absent attributes that real CTs have; it gets no patient to refuse.
+    image = Dataset()
+    for keyword in (*GEOMETRY, *LOSSY):
+        if keyword in header:
+            image.add(header[keyword])
+    for keyword in REQUIRED:
+        setattr(image, keyword, "")
+    return image
+
+
+def _mapping(highest: float, context: ResultContext) -> RealWorldValueMapping:
+    mapping = RealWorldValueMapping(
+        lut_label="REL_PERFUSION",
+        lut_explanation="Percent of the mean over both lungs of this patient",
+        unit=_concept(codes.PERCENT),
+        value_range=(0.0, highest),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=_concept(codes.PERFUSION_QUANTITY),
+    )
+    network = bool(context.perfusion_model.weights_sha256)
+    method = codes.METHOD_NETWORK if network else codes.METHOD_DENSITOMETRIC
+    mapping.QuantityDefinitionSequence.append(
+        CodeContentItem(name=_concept(codes.MEASUREMENT_METHOD), value=_concept(method))
+    )
+    return mapping
+
+
+def _concept(term: CodedTerm) -> CodedConcept:
+    return CodedConcept(term.value, term.scheme, term.meaning)
+
+
+def _order_frames(dataset: Dataset, grid: Grid) -> None:
+    """Put frames in ascending order of position along row × column, and number them so."""
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    normal = np.cross(grid.direction[:, 2], grid.direction[:, 1])
+    heights = [float(np.dot(f.PlanePositionSequence[0].ImagePositionPatient, normal)) for f in frames]
+    order = sorted(range(len(frames)), key=heights.__getitem__)
+    length = dataset.Rows * dataset.Columns * 4
+    pixels = memoryview(dataset.FloatPixelData)
+    dataset.FloatPixelData = b"".join(pixels[k * length : (k + 1) * length] for k in order)
+    dataset.PerFrameFunctionalGroupsSequence = Sequence([frames[k] for k in order])
+    for number, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence, start=1):
+        frame.FrameContentSequence[0].DimensionIndexValues = number
+    # The reader of the CT has accepted its spacing as even; highdicom is stricter and may have left these out.
+    dataset.DimensionOrganizationType = "3D"
+
+
+def _describe(dataset: Dataset, context: ResultContext) -> None:
+    """Replace what highdicom took from the clock, from chance or from nothing."""
+    del dataset.InstanceCreationDate, dataset.InstanceCreationTime, dataset.ContributingEquipmentSequence
+    context.source.copy_identity(dataset)
+    context.describe_maker(dataset)
+    dataset.ContentDate, dataset.ContentTime = context.source.date_and_time()
+    dataset.file_meta = context.file_meta(ParametricMapStorage, dataset.SOPInstanceUID, ExplicitVRLittleEndian)
+    dimensions = context.identifiers.dimension_organization_uid(_UID_KIND)
+    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+        item.DimensionOrganizationUID = dimensions
+    anatomy = Dataset()
+    anatomy.AnatomicRegionSequence = [codes.LUNG.dataset()]
+    anatomy.FrameLaterality = "B"
+    dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
+    # Not the CT's: scanner protocols say LUNG (a paired organ without a side), THORAX (no defined term) or ABDOMEN.
+    dataset.BodyPartExamined = "CHEST"
+    dataset.SeriesDescription = SERIES_DESCRIPTION
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = codes.PRIVATE_SCHEME
+    scheme.CodingSchemeName = codes.PRIVATE_SCHEME_NAME
+    dataset.CodingSchemeIdentificationSequence = [scheme]
+    dataset.DerivationDescription = ascii_text(
+        f"RESEARCH ONLY. {context.caveats()} Relative lung perfusion estimated from CT by "
+        f"{context.perfusion_model.label()} in lungs drawn by {context.segmenter.label()}. Percent of this patient's "
+        "mean over both lungs; not comparable between patients; 0 outside the lungs.",
+        1024,
+    )
+    dataset.ImageComments = dataset.DerivationDescription  # the one text that most viewers show
+
+
+def _require_frames_in_place(dataset: Dataset, percent: Float32[np.ndarray, "slices rows columns"], grid: Grid) -> None:
+    stored = np.frombuffer(dataset.FloatPixelData, dtype="<f4").reshape(percent.shape)
+    positions = [f.PlanePositionSequence[0].ImagePositionPatient for f in dataset.PerFrameFunctionalGroupsSequence]
+    slices = np.rint(grid.to_index(np.array(positions, dtype=np.float64))[:, 0]).astype(int)
+    if sorted(slices) != list(range(len(percent))):
+        raise EncodingError(_KIND, "frame positions are not those of the CT")
+    for frame, k in enumerate(slices):
+        if not np.array_equal(stored[frame], percent[k]):
+            raise EncodingError(_KIND, f"frame {frame + 1} does not hold the slice that lies at its position")
