@@ -8,7 +8,6 @@ The convention is highdicom's, so crossing to it needs no conversion.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -44,7 +43,7 @@ class Grid:
 
     @classmethod
     def axial(cls, shape: Shape, spacing_mm: tuple[float, float, float], origin_mm: tuple[float, float, float], *,
-              frame_of_reference_uid: str) -> Self:
+              frame_of_reference_uid: str) -> "Grid":
         """A head-first supine axial grid: slices to superior, rows to posterior, columns to the left.
 
         Args:
@@ -102,7 +101,8 @@ class Grid:
         """Whether both grids have the same shape, frame of reference and corner positions within `tolerance_mm`."""
         if self.shape != other.shape or self.frame_of_reference_uid != other.frame_of_reference_uid:
             return False
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), dtype=np.float64).reshape(3, -1).T
+        ends = np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")
+        corners = np.array(ends, dtype=np.float64).reshape(3, -1).T
         return bool(np.abs(self.to_patient_mm(corners) - other.to_patient_mm(corners)).max() <= tolerance_mm)
 
     def cropped(self, box: Box) -> "Grid":
@@ -146,7 +146,7 @@ class Reorientation:
     """Whether the new axis 0, 1, 2 runs backwards in the source."""
 
     @classmethod
-    def to_patient_axes(cls, grid: Grid) -> Self:
+    def to_patient_axes(cls, grid: Grid) -> "Reorientation":
         """The re-ordering that brings `grid` closest to superior, posterior, left."""
         wanted = (2, 1, 0)  # LPS component that new axes 0, 1, 2 follow
         strength = np.abs(grid.direction)

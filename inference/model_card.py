@@ -8,7 +8,7 @@ checked before a single tensor is read. Engines without weights have an identity
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from inference.errors import InvalidModelCard, ModelNotFound
 
@@ -53,7 +53,7 @@ class ModelCard:
     intended_use: str
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: Path) -> "ModelCard":
         """Read and check the card of a model folder.
 
         Raises:
