@@ -17,7 +17,7 @@ Every file appears complete or not at all: written under another name, flushed t
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,6 +53,8 @@ class CaseFolder:
     """The files of one case."""
 
     path: Path
+    tell: Callable[[str], None] | None = None
+    """Told what is being done, instead of the file `progress`."""
 
     @property
     def case_id(self) -> str:
@@ -130,11 +132,13 @@ class CaseFolder:
 
     def show_progress(self, doing: str) -> None:
         """Say what is being done right now; not durable on purpose."""
+        if self.tell is not None:
+            self.tell(doing)
+            return
         part = self.path / "progress.part"
         part.write_text(doing)
         part.replace(self.path / "progress")
 
-    @property
     def is_cancelled(self) -> bool:
         """Whether a person has stopped this case."""
         return (self.path / "cancelled").exists()

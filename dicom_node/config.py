@@ -7,34 +7,27 @@ node works with. Every key has a default except the destinations; `configs/node/
 import hashlib
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from dicom_node.addresses import AeAddress
+from dicom_node.addresses import AeAddress, check_ae_title
 from dicom_node.delivery import Destination
 from dicom_node.errors import ConfigurationError
+from dicom_node.objects.codes import RoiType
+from dicom_node.objects.structure_set import StructureSetOptions
 from dicom_node.receiver import ReceiverSettings
 from inference.engine import EngineSettings
 from inference.function_regions import RULES
 from inference.volumes import FunctionBasis, FunctionRule
 
-AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
+AeTitle = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")
+]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectSettings:
-    """What a site may choose about the DICOM objects."""
-
-    name_separator: str
-    """Between `Lungs` and the function suffix; some planning systems refuse `^`."""
-    structure_set_label: str
-    """Structure Set Label, at most 16 characters."""
-    region_roi_type: str
-    """RT ROI Interpreted Type of the function regions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +45,7 @@ class NodeSettings:
     """Below this much free disk nothing is accepted."""
     destinations: tuple[Destination, ...]
     engine: EngineSettings
-    objects: ObjectSettings
+    structure_set: StructureSetOptions
     stage_timeout_s: float
     """Wall-clock limit of one stage of one case."""
     stage_attempts: int
@@ -66,9 +59,7 @@ class NodeSettings:
         """SHA-256 over what changes the content of a result; part of every UID."""
         facts = {
             "engine": self.engine.settings_digest(),
-            "separator": self.objects.name_separator,
-            "label": self.objects.structure_set_label,
-            "roi_type": self.objects.region_roi_type,
+            "structure_set": asdict(self.structure_set),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -131,7 +122,7 @@ class _Inference(_Section):
 class _Objects(_Section):
     name_separator: Literal["^", "_"] = "^"
     structure_set_label: Annotated[str, StringConstraints(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")] = (
-        "AI LUNGPERF R"
+        "PERF RESEARCH"
     )
     region_roi_type: Literal["ORGAN", "AVOIDANCE", "CONTROL"] = "ORGAN"
 
@@ -229,7 +220,11 @@ def _settings(site: _Site, source: str, base: Path) -> NodeSettings:
             for d in site.destinations
         ),
         engine=_engine(site.inference, base),
-        objects=ObjectSettings(**site.objects.model_dump()),
+        structure_set=StructureSetOptions(
+            name_separator=site.objects.name_separator,
+            function_type=RoiType(site.objects.region_roi_type),
+            label=site.objects.structure_set_label,
+        ),
         stage_timeout_s=site.work.stage_timeout_s,
         stage_attempts=site.work.stage_attempts,
         retry_delays_s=tuple(site.work.retry_delays_s),

@@ -3,7 +3,9 @@
     NodeError                              code, permanent
     ├─ ConfigurationError                  the site file; all mistakes at once; stops the start
     ├─ NodeAlreadyRunning                  another process holds the data directory
+    ├─ NeverStarted                        nothing has been processed in this data directory yet
     ├─ SelfTestFailed                      the engines do not recognise the digital thorax; stops the start
+    ├─ DemoFailed                          the demo ended without everything it promises
     ├─ SpoolError                          the disk
     │  ├─ SpoolFull                        less free space than the limit; tried again by the sender
     │  ├─ InstanceConflict                 same SOP Instance UID, other bytes: refused, the first one stays
@@ -56,6 +58,17 @@ class NodeAlreadyRunning(NodeError):
         super().__init__(f"Another node already uses {data_dir}.")
 
 
+class NeverStarted(NodeError):
+    """There is no journal: no node has worked in this data directory."""
+
+    code = "NEVER_STARTED"
+    permanent = True
+
+    def __init__(self, data_dir: str) -> None:
+        self.data_dir = data_dir
+        super().__init__(f"No node has been started with the data directory {data_dir} yet.")
+
+
 class SelfTestFailed(NodeError):
     """The engines gave a wrong answer, or none, for an input whose answer is known."""
 
@@ -65,6 +78,13 @@ class SelfTestFailed(NodeError):
     def __init__(self, question: str, message: str) -> None:
         self.question = question
         super().__init__(message)
+
+
+class DemoFailed(NodeError):
+    """The demo did not get everything back."""
+
+    code = "DEMO_FAILED"
+    permanent = True
 
 
 class SpoolError(NodeError):

@@ -9,7 +9,6 @@ A step has three ends and no fourth: done; refused for good (rejected, failed); 
 A peer that cannot be reached does not use up attempts; one that answers with a failure does.
 """
 
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ from dicom_node.jobs import (
     WORK_QUEUE,
     AttemptId,
     Result,
+    database_path,
     database_url,
     delivery_queue,
 )
@@ -92,7 +92,7 @@ class JobEngine:
         attempt = AttemptId.parse(attempt_id)
         folder = self._cases.folder(attempt.case_id)
         log = self._log.bind(case=attempt.case_id, stage=attempt.unit, tries=tries)
-        if folder.is_cancelled:
+        if folder.is_cancelled():
             return {"result": Result.CANCELLED.value}
         log.info("stage_started")
         try:
@@ -101,10 +101,10 @@ class JobEngine:
                 folder.path,
                 self._settings.source,
                 timeout_s=self._settings.stage_timeout_s,
-                stop=lambda: folder.is_cancelled,
+                stop=folder.is_cancelled,
             )
         except StageCrashed as fault:
-            if folder.is_cancelled:
+            if folder.is_cancelled():
                 return {"result": Result.CANCELLED.value}
             again = tries < self._settings.stage_attempts
             log.warning("stage_crashed", code=fault.code, reason=fault.reason, again=again)
@@ -143,7 +143,7 @@ class JobEngine:
         attempt = AttemptId.parse(attempt_id)
         folder = self._cases.folder(attempt.case_id)
         log = self._log.bind(case=attempt.case_id, destination=attempt.destination, tries=tries)
-        if folder.is_cancelled:
+        if folder.is_cancelled():
             return {"result": Result.CANCELLED.value}
         try:
             destination = self._settings.destination(attempt.destination)
@@ -165,9 +165,7 @@ class JobEngine:
         delays = self._settings.retry_delays_s
         again = AttemptId(attempt.case_id, attempt.run, attempt.unit, attempt.attempt + 1)
         with SetWorkflowID(str(again)), SetEnqueueOptions(delay_seconds=delays[min(tries, len(delays)) - 1]):
-            DBOS.enqueue_workflow(
-                delivery_queue(attempt.destination), self._delivery_workflow, str(again), tries + 1
-            )
+            DBOS.enqueue_workflow(delivery_queue(attempt.destination), self._delivery_workflow, str(again), tries + 1)
 
 
 def _not_done(code: str, message: str, *, again: bool) -> Output:
@@ -181,8 +179,8 @@ def _instances(report: DeliveryReport) -> list[Output]:
 
 def _prepare_database(data_dir: Path) -> None:
     """Make the database in WAL mode, which lets `perfnode jobs` read while the node writes."""
-    path = data_dir / "node.sqlite"
+    path = database_path(data_dir)
     with sqlite3.connect(path) as connection:
         connection.execute("pragma journal_mode=wal")
     connection.close()
-    os.chmod(path, 0o600)
+    path.chmod(0o600)

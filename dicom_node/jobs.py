@@ -19,7 +19,7 @@ from dbos import DBOSClient, WorkflowStatus
 from dbos import EnqueueOptions as DbosEnqueueOptions
 
 from dicom_node.cases import CaseFolder, CaseStore
-from dicom_node.errors import UnknownCase
+from dicom_node.errors import NeverStarted, UnknownCase
 from dicom_node.stages import Stage
 
 APPLICATION_VERSION = "1"
@@ -136,14 +136,22 @@ class Case:
 
 
 class JobBook:
-    """Reads and changes what the engine will do. One per process; `close` it."""
+    """Reads and changes what the engine will do; a context manager that gives the database back.
+
+    Raises:
+        NeverStarted: no node has worked in this data directory yet.
+    """
 
     def __init__(self, data_dir: Path) -> None:
+        if not database_path(data_dir).exists():
+            raise NeverStarted(str(data_dir))
         self._cases = CaseStore.under(data_dir)
         self._client = DBOSClient(system_database_url=database_url(data_dir))
 
-    def close(self) -> None:
-        """Give the database back."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
         self._client.destroy()
 
     def cases(self) -> list[Case]:
@@ -209,9 +217,14 @@ class JobBook:
         self._client.enqueue(_options(attempt, DELIVERY_WORKFLOW, queue), str(attempt), 1)
 
 
+def database_path(data_dir: Path) -> Path:
+    """The file the engine keeps its rows in."""
+    return data_dir / "node.sqlite"
+
+
 def database_url(data_dir: Path) -> str:
-    """Where the engine keeps its rows."""
-    return f"sqlite:///{data_dir / 'node.sqlite'}"
+    """The same as a URL."""
+    return f"sqlite:///{database_path(data_dir)}"
 
 
 def delivery_queue(destination: str) -> str:

@@ -43,4 +43,5 @@ def _low_region_is_low(thorax: DigitalThorax, result: PerfusionResult) -> bool:
 
 
 def _dice(found: np.ndarray, truth: np.ndarray) -> float:
-    return 2.0 * float(np.count_nonzero(found & truth)) / max(np.count_nonzero(found) + np.count_nonzero(truth), 1)
+    together = int(np.count_nonzero(found)) + int(np.count_nonzero(truth))
+    return 2.0 * int(np.count_nonzero(found & truth)) / max(together, 1)

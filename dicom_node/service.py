@@ -45,19 +45,16 @@ def serve(settings: NodeSettings) -> None:
         spool.sweep()
         engine = JobEngine(settings)
         engine.launch()
-        jobs = JobBook(settings.data_dir)
-        intake = Intake(spool, CaseStore.under(settings.data_dir), jobs, settings.quiet_period_s)
-        intake.recover()
         receiver = Receiver(spool, settings.receiver)
-        receiver.start()
-        log.info("node_ready", ae_title=settings.receiver.ae_title, port=settings.receiver.port)
-        try:
+        with JobBook(settings.data_dir) as jobs:
+            intake = Intake(spool, CaseStore.under(settings.data_dir), jobs, settings.quiet_period_s)
+            intake.recover()
+            receiver.start()
+            log.info("node_ready", ae_title=settings.receiver.ae_title, port=receiver.port)
             _watch(intake, stopping)
-        finally:
             log.info("node_stopping")
             receiver.stop()
-            jobs.close()
-            engine.close()
+        engine.close()
 
 
 def self_test(settings: NodeSettings) -> None:

@@ -211,7 +211,9 @@ class LungsNotFound(ImplausibleAnatomy):
     def __init__(self, volume_ml: float, needed_ml: float) -> None:
         self.volume_ml = volume_ml
         self.needed_ml = needed_ml
-        super().__init__(f"No lungs were found: {volume_ml:.0f} ml of lung where at least {needed_ml:.0f} ml are expected.")
+        super().__init__(
+            f"No lungs were found: {volume_ml:.0f} ml of lung where at least {needed_ml:.0f} ml are expected."
+        )
 
 
 class LobesIncomplete(ImplausibleAnatomy):

@@ -42,8 +42,14 @@ class Grid:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
     @classmethod
-    def axial(cls, shape: Shape, spacing_mm: tuple[float, float, float], origin_mm: tuple[float, float, float], *,
-              frame_of_reference_uid: str) -> "Grid":
+    def axial(
+        cls,
+        shape: Shape,
+        spacing_mm: tuple[float, float, float],
+        origin_mm: tuple[float, float, float],
+        *,
+        frame_of_reference_uid: str,
+    ) -> "Grid":
         """A head-first supine axial grid: slices to superior, rows to posterior, columns to the left.
 
         Args:
@@ -66,7 +72,8 @@ class Grid:
     @cached_property
     def direction(self) -> Float[np.ndarray, "3 3"]:
         """Unit vectors (columns) along increasing slice, row and column index, in LPS."""
-        return self.affine[:3, :3] / np.array(self.spacing_mm)
+        unit: np.ndarray = self.affine[:3, :3] / np.array(self.spacing_mm)
+        return unit
 
     @property
     def origin_mm(self) -> tuple[float, float, float]:
@@ -81,12 +88,14 @@ class Grid:
 
     def to_patient_mm(self, index: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
         """LPS positions in mm of (possibly fractional) voxel indices."""
-        return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        points: np.ndarray = np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return points
 
     def to_index(self, point_mm: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
         """Fractional voxel indices (slice, row, column) of LPS positions in mm."""
         inverse = np.linalg.inv(self.affine)
-        return np.asarray(point_mm, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
+        indices: np.ndarray = np.asarray(point_mm, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
+        return indices
 
     def coordinates_mm(self) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
         """The LPS coordinates x, y and z of all voxels, each broadcastable to `shape` by adding its three parts."""
@@ -110,7 +119,7 @@ class Grid:
         start = np.array([s.start for s in box], dtype=np.float64)
         affine = self.affine.copy()
         affine[:3, 3] = self.to_patient_mm(start)
-        return Grid(tuple(s.stop - s.start for s in box), affine, self.frame_of_reference_uid)  # type: ignore[arg-type]
+        return Grid(tuple(s.stop - s.start for s in box), affine, self.frame_of_reference_uid)
 
     def with_spacing(self, spacing_mm: tuple[float, float, float]) -> "Grid":
         """A grid over the same volume (outer voxel faces agree at the first corner) with another spacing.

@@ -56,7 +56,8 @@ class LobeMap:
 
     def mask(self, lobe: Lobe) -> Bool[np.ndarray, "slices rows columns"]:
         """Voxels of one lobe."""
-        return self.labels == lobe.value
+        voxels: np.ndarray = self.labels == lobe.value
+        return voxels
 
     def lung(self, side: Side) -> Bool[np.ndarray, "slices rows columns"]:
         """Voxels of one lung."""
@@ -65,7 +66,8 @@ class LobeMap:
     @property
     def lungs(self) -> Bool[np.ndarray, "slices rows columns"]:
         """Voxels of both lungs."""
-        return self.labels > 0
+        voxels: np.ndarray = self.labels > 0
+        return voxels
 
     def volume_ml(self, lobe: Lobe) -> float:
         """Volume of one lobe in millilitres."""

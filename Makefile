@@ -1,0 +1,57 @@
+# Two commands do all set-up on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where the CPU build of torch comes from when pip's own sources have none; TORCH=cuda installs the CUDA build.
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)
+TORCH_VERSION := 2.13.0
+CT ?=
+
+.PHONY: demo test check format lock bench-chain clean
+
+demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
+	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
+
+test: $(VENV)/installed-test  ## Run the tests.
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev  ## Style, types, import contracts, spelling.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/typos
+
+format: $(VENV)/installed-dev  ## Put the code into the form that `make check` wants.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-chain: $(VENV)/installed-test  ## Time and memory of one CT from last slice sent to last object delivered. CT=/folder.
+	$(BIN)/python -m benchmarks.chain $(if $(CT),--ct "$(CT)")
+
+clean:  ## Remove what the targets above made.
+	rm -rf $(VENV) demo-output bench-output build *.egg-info
+
+$(VENV)/torch:
+	$(PYTHON) -m venv $(VENV)
+ifeq ($(TORCH)$(shell uname -s),cpuLinux)
+	$(BIN)/pip install --quiet "torch==$(TORCH_VERSION)+cpu" -c constraints.txt 2>/dev/null || \
+	  $(BIN)/pip install --quiet "torch==$(TORCH_VERSION)+cpu" -c constraints.txt --extra-index-url $(TORCH_CPU_INDEX)
+else
+	$(BIN)/pip install --quiet "torch==$(TORCH_VERSION)" -c constraints.txt
+endif
+	touch $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --editable . -c constraints.txt
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable ".[test]" -c constraints.txt
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-test
+	$(BIN)/pip install --quiet --editable ".[test,dev]" -c constraints.txt
+	touch $@

@@ -1,0 +1,120 @@
+"""What a person or a script reads on the console: tables for a terminal, JSON for programs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dicom_node.jobs import Case, CaseState
+
+_STYLES = {
+    CaseState.PROCESSING: "cyan",
+    CaseState.DELIVERING: "cyan",
+    CaseState.DELIVERED: "green",
+    CaseState.REJECTED: "yellow",
+    CaseState.FAILED: "red",
+    CaseState.CANCELLED: "dim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A series that is still in the spool."""
+
+    series_key: str
+    instances: int
+    interrupted: bool
+    """Its transfer was cut off; it waits for its sender to try again."""
+
+
+def case_fields(case: Case, *, with_attempts: bool = False) -> dict[str, Any]:
+    """A case as plain values."""
+    fields: dict[str, Any] = {
+        "case": case.case_id,
+        "state": case.state.value,
+        "stage": case.stage.value,
+        "code": case.code,
+        "message": case.message,
+        "created_at": _time(case.created_at_s),
+        "updated_at": _time(case.updated_at_s),
+    }
+    if with_attempts:
+        fields["attempts"] = [
+            {"id": str(a.id), "status": a.status, "updated_at": _time(a.updated_at_s), **a.output}
+            for a in case.attempts
+        ]
+    return fields
+
+
+def print_json(console: Console, content: Any) -> None:
+    """Print plain values as JSON, never wrapped or coloured."""
+    console.file.write(json.dumps(content, indent=1) + "\n")
+
+
+def print_cases(console: Console, cases: Sequence[Case], arrivals: Sequence[Arrival]) -> None:
+    """The list of cases, the newest last."""
+    table = Table("case", "state", "stage", "code", "since", title="Cases")
+    for case in cases:
+        state = f"[{_STYLES[case.state]}]{case.state.value}[/]"
+        table.add_row(case.case_id, state, case.stage.value, case.code, _time(case.updated_at_s))
+    for arrival in arrivals:
+        state = "[yellow]INTERRUPTED[/]" if arrival.interrupted else "[cyan]RECEIVING[/]"
+        table.add_row(f"({arrival.series_key[:8]}…)", state, f"{arrival.instances} images", "", "")
+    console.print(table)
+
+
+def arrival_fields(arrival: Arrival) -> dict[str, Any]:
+    """A series in the spool as plain values."""
+    return asdict(arrival)
+
+
+def print_case(console: Console, case: Case) -> None:
+    """One case with its attempts."""
+    console.print(f"[bold]{case.case_id}[/]  [{_STYLES[case.state]}]{case.state.value}[/]  {case.code}")
+    if case.message:
+        console.print(case.message, highlight=False)
+    table = Table("time", "stage", "attempt", "status", "result", "code")
+    for attempt in case.attempts:
+        table.add_row(
+            _time(attempt.updated_at_s),
+            attempt.id.unit,
+            f"{attempt.id.run}.{attempt.id.attempt}",
+            attempt.status,
+            attempt.result.value if attempt.result else "",
+            str(attempt.output.get("code", "")),
+        )
+    console.print(table)
+
+
+def print_lobar_table(console: Console, facts: Mapping[str, Any]) -> None:
+    """The lobar table and findings of a result.
+
+    Args:
+        console: where to print.
+        facts: content of `result.json`.
+    """
+    table = Table(title="Relative perfusion by lobe (RESEARCH)")
+    for head in ("lobe", "volume, ml", "mean, % of lung mean", "share of perfusion, %", "high, %", "low, %"):
+        table.add_column(head, justify="left" if head == "lobe" else "right")
+    for lobe, row in facts["lobar"].items():
+        table.add_row(
+            lobe,
+            f"{row['volume_ml']:.0f}",
+            *(f"{100 * row[key]:.0f}" for key in ("mean_perfusion", "perfusion_fraction")),
+            *(f"{100 * row[key]:.0f}" for key in ("high_fraction", "low_fraction")),
+        )
+    console.print(table)
+    for identity in (facts["segmenter"], facts["model"]):
+        console.print(
+            f"{identity['name']} {identity['version']}: {identity['caveat']}", style="yellow", highlight=False
+        )
+    for finding in facts["findings"]:
+        console.print(f"{finding['severity']}: {finding['sentence']}", style="yellow", highlight=False)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(timespec="seconds")
