@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,6 +86,14 @@ class BoundedAssociationSocket(AssociationSocket):  # type: ignore[misc]  # pyne
             self._shutdown_socket()  # pynetdicom takes the error as "closed by the peer" and would leave it open
             raise
         return received
+
+    def _shutdown_socket(self) -> None:
+        """Close for certain; pynetdicom leaves the descriptor open if the peer was gone already."""
+        tcp = self.socket
+        if tcp is not None:
+            with suppress(OSError):
+                tcp.shutdown(socket.SHUT_RDWR)
+            tcp.close()
 
     def _check(self, kind: int, length: int) -> None:
         allowed = _CONTROL_PDU_BYTES

@@ -17,6 +17,7 @@ from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification
 
 from dicom_node.addresses import AeAddress
@@ -179,15 +180,17 @@ def _association(destination: Destination, contexts: list[Any]) -> Iterator[Any]
     limits = SocketLimits()
     host, port = destination.address.endpoint
 
-    def on_open(event: Any) -> None:
-        seen.append("open")
-        BoundedAssociationSocket.bind_limits(event.assoc.dul.socket, limits)
+    def on_request(event: Any) -> None:
+        """Called before the connection is tried, and for every later A-RELEASE and A-ABORT."""
+        if isinstance(event.primitive, A_ASSOCIATE):
+            BoundedAssociationSocket.bind_limits(event.assoc.dul.socket, limits)
 
     def on_message(event: Any) -> None:
         event.assoc.dul.socket.message_bytes = 0
 
     handlers = [
-        (evt.EVT_CONN_OPEN, on_open),
+        (evt.EVT_ACSE_SENT, on_request),
+        (evt.EVT_CONN_OPEN, lambda event: seen.append("open")),
         (evt.EVT_DIMSE_RECV, on_message),
         (evt.EVT_REJECTED, lambda event: seen.append("rejected")),
         (evt.EVT_ACCEPTED, lambda event: seen.append("accepted")),
@@ -210,9 +213,11 @@ def _association(destination: Destination, contexts: list[Any]) -> Iterator[Any]
         raise PeerUnreachable(str(destination.address), _why_not(association, seen))
     try:
         yield association
-    finally:
-        if association.is_established:
-            association.release()
+    except BaseException:
+        association.abort()  # a lost association may still call itself established, and a release would wait in vain
+        raise
+    if association.is_established:
+        association.release()
 
 
 def _why_not(association: Any, seen: list[str]) -> str:

@@ -19,10 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pynetdicom import AE, evt
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, build_context, evt
+from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.addresses import AeAddress
+from dicom_node.bounded_sockets import BoundedAssociationSocket, BoundedServer, SocketLimits
 
 # Debian's dcmtk and Orthanc leave Nagle's algorithm on, which costs 40 ms per object on loopback.
 PEER_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
@@ -72,7 +76,7 @@ def storescp(folder: Path) -> Iterator[AeAddress]:
     port = free_port()
     command = [program("storescp"), "--accept-all", "-od", str(folder), str(port)]
     with _running(command, folder.with_suffix(".log")) as alive:
-        assert eventually(lambda: alive() and _listens(port)), "storescp did not start"
+        assert eventually(lambda: alive() and listens(port)), "storescp did not start"
         yield AeAddress("STORESCP", "127.0.0.1", port)
 
 
@@ -134,11 +138,40 @@ def scripted_pacs(on_store: Callable[[Any], int], sop_classes: Sequence[str], sy
     entity = AE("PACS")
     for sop_class in sop_classes:
         entity.add_supported_context(sop_class, list(syntaxes))
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, on_store)])
+    server = entity.make_server(
+        ("127.0.0.1", 0),
+        evt_handlers=[(evt.EVT_C_STORE, on_store)],
+        server_class=BoundedServer,  # for its sockets, which are closed for certain
+        limits=SocketLimits(),
+        maximum_connections=16,
+    )
+    server.start()
     try:
         yield AeAddress("PACS", "127.0.0.1", server.server_address[1])
     finally:
-        server.shutdown()
+        server.stop(grace_s=5.0)
+
+
+def associate(
+    address: AeAddress,
+    sop_class: str = CTImageStorage,
+    syntax: str = ExplicitVRLittleEndian,
+    calling_ae_title: str = "SCANNER",
+) -> Association:
+    """A pynetdicom association for tests that need to misuse it."""
+    entity = AE(calling_ae_title)
+    entity.acse_timeout = entity.dimse_timeout = 5
+
+    def bind(event: Any) -> None:
+        if isinstance(event.primitive, A_ASSOCIATE):
+            BoundedAssociationSocket.bind_limits(event.assoc.dul.socket, SocketLimits())
+
+    return entity.associate(
+        *address.endpoint,
+        [build_context(sop_class, syntax)],
+        ae_title=address.ae_title,
+        evt_handlers=[(evt.EVT_ACSE_SENT, bind)],
+    )
 
 
 def store_bytes(association: Any, sop_class_uid: str, sop_instance_uid: str, encoded: bytes) -> int | None:
@@ -172,6 +205,7 @@ def _running(command: list[str], log: Path) -> Iterator[Callable[[], bool]]:
             process.wait()
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether something accepts connections at the port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

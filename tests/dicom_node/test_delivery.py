@@ -82,9 +82,11 @@ def test_orthanc_stores_ct_map_and_structure_set_byte_for_byte_and_takes_them_ag
 )
 def test_a_refusal_says_whether_trying_again_can_help(tmp_path: Path, status: int, permanent: bool) -> None:
     files = write_series(tmp_path / "ct", 1)
-    with scripted_pacs(lambda event: status, [CTImageStorage], [ExplicitVRLittleEndian]) as address:
-        with pytest.raises(StoreRefused) as caught:
-            send(files, to(address))
+    with (
+        scripted_pacs(lambda event: status, [CTImageStorage], [ExplicitVRLittleEndian]) as address,
+        pytest.raises(StoreRefused) as caught,
+    ):
+        send(files, to(address))
     assert (caught.value.status, caught.value.permanent) == (status, permanent)
 
 
@@ -99,9 +101,11 @@ def test_a_warning_or_duplicate_counts_as_stored_and_is_reported(tmp_path: Path,
 def test_one_refused_object_does_not_keep_the_others_back(tmp_path: Path) -> None:
     files = write_series(tmp_path / "ct", 3)
     answers = iter([0xC000, 0xA700, 0x0000])
-    with scripted_pacs(lambda event: next(answers), [CTImageStorage], [ExplicitVRLittleEndian]) as address:
-        with pytest.raises(StoreRefused) as caught:
-            send(files, to(address))
+    with (
+        scripted_pacs(lambda event: next(answers), [CTImageStorage], [ExplicitVRLittleEndian]) as address,
+        pytest.raises(StoreRefused) as caught,
+    ):
+        send(files, to(address))
     assert not caught.value.permanent  # one of the refusals may pass
     assert [instance.status for instance in caught.value.instances] == [0xC000, 0xA700, 0x0000]
 
@@ -116,13 +120,11 @@ def test_a_planning_system_that_refuses_maps_still_gets_its_structure_set(tmp_pa
         return 0x0000
 
     with scripted_pacs(keep, [RTStructureSetStorage], [ImplicitVRLittleEndian]) as address:
-        with pytest.raises(StoreRefused) as caught:
-            send([parametric_map, structure_set], to(address))
-        assert (caught.value.status, caught.value.permanent) == (0x0122, True)
-        assert got == [RTStructureSetStorage]
-        with pytest.raises(StoreRefused) as caught:
-            send([parametric_map], to(address))
-        assert (caught.value.status, caught.value.permanent) == (0x0122, True)
+        for objects in ([parametric_map, structure_set], [parametric_map]):
+            with pytest.raises(StoreRefused) as caught:
+                send(objects, to(address))
+            assert (caught.value.status, caught.value.permanent) == (0x0122, True)
+    assert got == [RTStructureSetStorage]
 
 
 def test_a_native_object_is_converted_for_a_peer_that_knows_implicit_only(tmp_path: Path) -> None:
@@ -152,9 +154,11 @@ def test_a_compressed_object_goes_in_its_own_syntax_or_not_at_all(tmp_path: Path
     finally:
         folder.stop()
     assert [dataset_bytes(path) for path in folder.instances()] == [dataset_bytes(tmp_path / "ls.dcm")]
-    with scripted_pacs(lambda event: 0x0000, [CTImageStorage], [ExplicitVRLittleEndian]) as address:
-        with pytest.raises(StoreRefused):
-            send([tmp_path / "ls.dcm"], to(address))
+    with (
+        scripted_pacs(lambda event: 0x0000, [CTImageStorage], [ExplicitVRLittleEndian]) as address,
+        pytest.raises(StoreRefused),
+    ):
+        send([tmp_path / "ls.dcm"], to(address))
 
 
 def _abort(event: Any) -> int:
@@ -171,9 +175,11 @@ def _hang(event: Any) -> int:
 def test_no_status_means_unknown_not_refused(tmp_path: Path, behaviour: Callable[[Any], int]) -> None:
     files = write_series(tmp_path / "ct", 2)
     told: list[InstanceDelivery] = []
-    with scripted_pacs(behaviour, [CTImageStorage], [ExplicitVRLittleEndian]) as address:
-        with pytest.raises(DeliveryInterrupted) as caught:
-            send(files, to(address, response_timeout_s=0.4), told.append)
+    with (
+        scripted_pacs(behaviour, [CTImageStorage], [ExplicitVRLittleEndian]) as address,
+        pytest.raises(DeliveryInterrupted) as caught,
+    ):
+        send(files, to(address, response_timeout_s=0.4), told.append)
     assert told == []
     assert not caught.value.permanent
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.sop_class import CTImageStorage, RTStructureSetStorage, Verification
@@ -24,7 +24,8 @@ from dicom_node.delivery import Destination, InstanceDelivery, echo, send
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, SpoolFull, StoreRefused
 from dicom_node.receiver import Receiver, ReceiverSettings
 from dicom_node.spool import Spool
-from tests.peers import eventually, program, store_bytes, storescu
+from tests import peers
+from tests.peers import eventually, listens, program, store_bytes, storescu
 from tests.small_ct import CANARY, SERIES, dataset_bytes, encoded, small_ct, write_series
 
 QUICK = SocketLimits(maximum_pdu_bytes=1 << 18, maximum_message_bytes=1 << 20, pdu_deadline_s=0.8)
@@ -54,11 +55,8 @@ def destination(receiver: Receiver) -> Destination:
     return Destination("node", address(receiver), "SCANNER", response_timeout_s=10.0)
 
 
-def associate(receiver: Receiver, calling: str = "SCANNER", called: str = "PERFNODE", **kwargs: object) -> Association:
-    entity = AE(calling)
-    entity.acse_timeout = entity.dimse_timeout = 5
-    contexts = [build_context(CTImageStorage, ExplicitVRLittleEndian)]
-    return entity.associate("127.0.0.1", receiver.port, contexts, ae_title=called, **kwargs)
+def associate(receiver: Receiver, calling_ae_title: str = "SCANNER") -> Association:
+    return peers.associate(address(receiver), calling_ae_title=calling_ae_title)
 
 
 def is_idle(receiver: Receiver) -> bool:
@@ -117,13 +115,13 @@ def test_lossy_deflated_and_foreign_contexts_are_refused(receiver: Receiver) -> 
 REFUSED = {
     "cut off": (SERIES + ".1", encoded(small_ct())[:-8], 0xC000),
     "random bytes": (SERIES + ".1", bytes(range(256)) * 4, 0xC000),
-    "empty": (SERIES + ".1", b"", None),
     "another instance": (SERIES + ".9", encoded(small_ct()), 0xA900),
     "path as uid": ("../../../../etc/x", encoded(small_ct()), 0xA900),
     "no series": (SERIES + ".1", encoded(small_ct(series="1.2.3")).replace(b"\x0e\0UI", b"\x0f\0UI", 1), None),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_no_complete_instance_never_gets_success(receiver: Receiver, spool: Spool, case: str) -> None:
     uid, content, expected = REFUSED[case]
@@ -285,9 +283,8 @@ def test_an_association_that_stalls_or_floods_is_ended(receiver: Receiver, spool
         tcp.sendall(b"\x04\x00\x00\x10\x00\x00" + b"\0" * 10)
     else:
         fragment = b"\x04\x00\x00\x02\x00\x06" + b"\x00\x02\x00\x02" + b"\x01\x00" + b"\0" * 0x20000
-        with pytest.raises(OSError):  # noqa: PT011  # which one depends on the moment
-            for _ in range(64):
-                tcp.sendall(fragment)
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            tcp.sendall(fragment * 256)
     assert echo(destination(receiver)) < 1.0
     assert is_idle(receiver)
     assert spool.series()[0].interrupted
@@ -302,26 +299,16 @@ def test_more_associations_than_allowed_are_rejected_not_queued(receiver: Receiv
     for association in held:
         association.release()
     assert is_idle(receiver)
-    with associate_and_release(receiver) as again:
-        assert again.is_established
-
-
-class associate_and_release:  # noqa: N801  # reads as a statement
-    def __init__(self, receiver: Receiver) -> None:
-        self.association = associate(receiver)
-
-    def __enter__(self) -> Association:
-        return self.association
-
-    def __exit__(self, *_: object) -> None:
-        self.association.release()
+    again = associate(receiver)
+    assert again.is_established
+    again.release()
 
 
 def test_stopping_refuses_new_peers_and_lets_a_running_one_finish(receiver: Receiver, spool: Spool) -> None:
     association, port = associate(receiver), receiver.port
     stopping = threading.Thread(target=receiver.stop, kwargs={"grace_s": 10.0})
     stopping.start()
-    assert eventually(lambda: socket.socket().connect_ex(("127.0.0.1", port)) != 0)
+    assert eventually(lambda: not listens(port))
     assert store_bytes(association, CTImageStorage, SERIES + ".1", encoded(small_ct())) == 0x0000
     association.release()
     started = time.monotonic()
