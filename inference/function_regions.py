@@ -70,11 +70,16 @@ def find_function_regions(perfusion: PerfusionMap, rule: FunctionRule = DEFAULT_
         box = lung_box(perfusion.lungs, perfusion.grid)
         lungs, values = perfusion.lungs[box], perfusion.values[box]
         high_from, low_below = levels(perfusion, rule)
-        voxel_ml = perfusion.grid.voxel_volume_ml
-        is_high = _without_islands(lungs & (values >= high_from), rule.smallest_island_ml / voxel_ml)
-        is_low = _without_islands(lungs & (values < low_below), rule.smallest_island_ml / voxel_ml)
-        high[box] = _without_holes(is_high, is_low, lungs, rule.smallest_hole_ml / voxel_ml)
-        low[box] = _without_holes(is_low, high[box], lungs, rule.smallest_hole_ml / voxel_ml)
+        # A region of exactly the limit stays, also where voxel volumes are not exact in binary.
+        island, hole = (
+            limit_ml / perfusion.grid.voxel_volume_ml - 1e-6
+            for limit_ml in (rule.smallest_island_ml, rule.smallest_hole_ml)
+        )
+        is_high = _without_islands(lungs & (values >= high_from), island)
+        is_low = _without_islands(lungs & (values < low_below), island)
+        # Filling also takes specks of lung that hang on nothing; they are islands again.
+        high[box] = _without_islands(_without_holes(is_high, is_low, lungs, hole), island)
+        low[box] = _without_islands(_without_holes(is_low, high[box], lungs, hole), island)
     return FunctionRegions(high, low, perfusion.grid, rule)
 
 

@@ -5,7 +5,6 @@ weights these were and what they were trained on.
 """
 
 from pathlib import Path
-from typing import Self
 
 import torch
 from monai.inferers import sliding_window_inference
@@ -35,7 +34,7 @@ class NetworkPerfusion:
         self._network = network.eval().to(self._device)
 
     @classmethod
-    def load(cls, folder: Path, *, device: str = "auto") -> Self:
+    def load(cls, folder: Path, *, device: str = "auto") -> "NetworkPerfusion":
         """Load a model folder.
 
         Raises:
