@@ -62,7 +62,11 @@ def contiguous(labels: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b c"]
 
     No voxel is gained, lost or moved to the other lung. Parts are connected through faces.
     """
-    result = labels.copy()
+    everything = labels.copy()
+    found = ndimage.find_objects((labels > 0).astype(np.uint8))
+    if not found:
+        return everything
+    result = everything[found[0]]
     parts = cc3d.connected_components(result, connectivity=6, out_dtype=np.uint32)
     sizes = np.bincount(parts.ravel())
     stray = np.zeros(len(sizes), dtype=bool)
@@ -71,12 +75,11 @@ def contiguous(labels: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b c"]
         if len(own) > 1:
             stray[own] = True
             stray[own[np.argmax(sizes[own])]] = False
-    if not stray.any():
-        return result
-    homeless = stray[parts]
-    for side in Side:
-        _adopt(result, homeless, side)
-    return result
+    if stray.any():
+        homeless = stray[parts]
+        for side in Side:
+            _adopt(result, homeless, side)
+    return everything
 
 
 def _adopt(labels: UInt8[np.ndarray, "a b c"], homeless: np.ndarray, side: Side) -> None:
