@@ -15,13 +15,14 @@ Then every frame is compared with the slice that lies at its position.
 """
 
 import numpy as np
-from highdicom import PixelMeasuresSequence, VOILUTTransformation
+from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodeContentItem, CodedConcept
 from jaxtyping import Float32
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ParametricMapStorage
+from pydicom.valuerep import format_number_as_ds
 
 from dicom_node.errors import EncodingError
 from dicom_node.objects import codes
@@ -72,10 +73,9 @@ def _check(perfusion: PerfusionMap, context: ResultContext) -> None:
 def _build(
     percent: Float32[np.ndarray, "slices rows columns"], grid: Grid, context: ResultContext, series_number: int
 ) -> ParametricMap:
-    slices_mm, rows_mm, columns_mm = grid.spacing_mm
     version = context.equipment.software_version
     return ParametricMap(
-        source_images=[_geometry_only(header) for header in context.source.headers],
+        source_images=[_geometry_only(header, grid) for header in context.source.headers],
         pixel_array=percent,
         series_instance_uid=context.identifiers.series_uid(_UID_KIND),
         series_number=series_number,
@@ -96,15 +96,10 @@ def _build(
         image_flavor="PERFUSION",
         derived_pixel_contrast="QUANTITY",
         derivation=_concept(codes.DERIVATION_PERFUSION),
-        pixel_measures=PixelMeasuresSequence(
-            pixel_spacing=(rows_mm, columns_mm),
-            slice_thickness=slices_mm,
-            spacing_between_slices=slices_mm,
-        ),
     )
 
 
-def _geometry_only(header: Dataset) -> Dataset:
+def _geometry_only(header: Dataset, grid: Grid) -> Dataset:
     # highdicom refuses character sets, sexes and absent attributes that real CTs have; it gets no patient to refuse.
     image = Dataset()
     for keyword in (*GEOMETRY, *LOSSY):
@@ -112,6 +107,8 @@ def _geometry_only(header: Dataset) -> Dataset:
             image.add(header[keyword])
     for keyword in REQUIRED:
         setattr(image, keyword, "")
+    if not image.get("SliceThickness"):  # Type 2 in a CT
+        image.SliceThickness = format_number_as_ds(grid.spacing_mm[0])
     return image
 
 
@@ -151,6 +148,8 @@ def _order_frames(dataset: Dataset, grid: Grid) -> None:
         frame.FrameContentSequence[0].DimensionIndexValues = number
     # The reader of the CT has accepted its spacing as even; highdicom is stricter and may have left these out.
     dataset.DimensionOrganizationType = "3D"
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = format_number_as_ds(grid.spacing_mm[0])
 
 
 def _describe(dataset: Dataset, context: ResultContext) -> None:

@@ -11,15 +11,19 @@ Texts: patient and study texts keep the character set of the CT, undeclared ones
 the same name from both. Our own texts are ASCII.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Self
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
 from dicom_node.errors import EncodingError
@@ -27,7 +31,11 @@ from dicom_node.objects.codes import ACQUISITION_EQUIPMENT
 from dicom_node.objects.identifiers import IMPLEMENTATION_CLASS_UID, Identifiers
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
-from inference.volumes import SeriesReference
+from inference.quality import Finding, Severity
+from inference.volumes import CtVolume, SeriesReference
+
+if TYPE_CHECKING:  # objects need the fields of a result, not the engine and what it loads
+    from inference.engine import PerfusionResult
 
 REQUIRED = (  # Type 2: present even if empty
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
@@ -93,6 +101,16 @@ class SourceSeries:
         """The header that speaks for the series: that of slice 0."""
         return self.headers[0]
 
+    def sha256(self) -> str:
+        """Digest of all that objects may take from the headers; other header changes do not matter."""
+        digest = hashlib.sha256()
+        for header in self.headers:
+            buffer = DicomBytesIO()
+            buffer.is_implicit_VR, buffer.is_little_endian = True, True
+            write_dataset(buffer, header)
+            digest.update(buffer.getvalue())
+        return digest.hexdigest()
+
     def require_grid(self, grid: Grid, kind: str) -> None:
         """Refuse a result whose slice k does not lie where image k of the CT lies: this would flip or shift it.
 
@@ -153,6 +171,8 @@ class ResultContext:
     identifiers: Identifiers
     segmenter: ModelIdentity
     perfusion_model: ModelIdentity
+    findings: tuple[Finding, ...] = ()
+    """What the checks of input and result found; each sentence is written into the objects."""
     content_qualification: str = "RESEARCH"
     """(0018,9004). There is no setting for another value: nothing here is validated for clinical use."""
 
@@ -186,8 +206,52 @@ class ResultContext:
         return meta
 
     def caveats(self) -> str:
-        """What a reader must know about both models, in sentences; empty when there is nothing to say."""
-        return " ".join(dict.fromkeys(m.caveat for m in (self.perfusion_model, self.segmenter) if m.caveat))
+        """What a reader must know about models and this result, in sentences; empty when there is nothing to say."""
+        models = (self.perfusion_model.caveat, self.segmenter.caveat)
+        urgent = sorted(self.findings, key=lambda finding: finding.severity is not Severity.FLAG)
+        return " ".join(dict.fromkeys(s for s in (*models, *(finding.sentence for finding in urgent)) if s))
+
+
+def result_context(
+    ct: CtVolume, datasets: Iterable[Dataset], result: "PerfusionResult", settings_sha256: str
+) -> ResultContext:
+    """The context of a result, with the UIDs that follow from everything that shapes its objects.
+
+    Args:
+        ct: the CT that the result was made from; its voxels go into the digest.
+        datasets: the received instances or their headers, in any order.
+        result: what the engine made of `ct`.
+        settings_sha256: digest of the settings that shape result and objects.
+
+    Raises:
+        EncodingError: see `SourceSeries.of`.
+    """
+    source = SourceSeries.of(datasets, ct.source)
+    segmenter, model = result.lobes.segmenter, result.perfusion.model
+    node_version = software_version()
+    digest = hashlib.sha256(source.sha256().encode())
+    digest.update(np.ascontiguousarray(ct.hu).data)
+    return ResultContext(
+        source=source,
+        equipment=Equipment(node_version),
+        identifiers=Identifiers(
+            source_sha256=digest.hexdigest(),
+            software_version=node_version,
+            model_digests=tuple(part for m in (segmenter, model) for part in (m.name, m.version, m.weights_sha256)),
+            settings_sha256=settings_sha256,
+        ),
+        segmenter=segmenter,
+        perfusion_model=model,
+        findings=result.findings,
+    )
+
+
+def software_version() -> str:
+    """Version of the installed `perfusion-node`; `0` when it runs from a source tree that is not installed."""
+    try:
+        return version("perfusion-node")
+    except PackageNotFoundError:
+        return "0"
 
 
 def ascii_text(text: str, limit: int) -> str:

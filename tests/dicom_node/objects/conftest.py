@@ -2,13 +2,15 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -71,7 +73,7 @@ def grid_in(position: str, shape: tuple[int, int, int] = SHAPE) -> Grid:
     return Grid(shape, affine, FRAME_OF_REFERENCE_UID)
 
 
-def draw(grid: Grid, position: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def draw(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Lobe labels, relative perfusion, high and low region: asymmetric along every patient axis.
 
     The right lung has a hole (a vessel through all slices) with an island inside; the functional regions have
@@ -130,7 +132,7 @@ def ct_header(grid: Grid, k: int) -> Dataset:
 def make_chest(position: str = "HFS") -> Chest:
     """The chest in a patient position; the same on every call."""
     grid = grid_in(position)
-    labels, values, high, low = draw(grid, position)
+    labels, values, high, low = draw(grid)
     datasets = [ct_header(grid, k) for k in range(grid.shape[0])]
     for k, dataset in enumerate(datasets):
         dataset.PixelData = np.where(labels[k] > 0, -800, 40).astype("<i2").tobytes()
@@ -161,6 +163,38 @@ def chest_in() -> Callable[[str], Chest]:
 
 
 @pytest.fixture
+def errors_of_dciodvfy(program: Callable[[str], str], tmp_path: Path) -> Callable[[Dataset], list[str]]:
+    """Write an object and return what dciodvfy calls an error; its exit status alone does not tell."""
+
+    def validate(dataset: Dataset) -> list[str]:
+        path = tmp_path / "validated.dcm"
+        dataset.save_as(path, enforce_file_format=True)
+        run = subprocess.run([program("dciodvfy"), "-allpffgitems", path], capture_output=True, text=True, check=False)
+        assert "ParametricMap" in run.stderr or "RTStructureSet" in run.stderr
+        return [line for line in run.stderr.splitlines() if line.startswith("Error")]
+
+    return validate
+
+
+@pytest.fixture
+def on_grid() -> Callable[[Path, Grid], np.ndarray]:
+    """Read an image with SimpleITK and look up its value at every voxel of a grid, by patient position."""
+
+    def sample(path: Path, grid: Grid) -> np.ndarray:
+        image = SimpleITK.ReadImage(str(path))
+        to_mm = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+        index = np.moveaxis(np.indices(grid.shape), 0, -1).reshape(-1, 3).astype(float)
+        place = (grid.to_patient_mm(index) - np.array(image.GetOrigin())) @ np.linalg.inv(to_mm).T
+        nearest = np.rint(place).astype(int)
+        assert np.abs(place - nearest).max() < 0.02
+        assert nearest.min() >= 0
+        values: np.ndarray = SimpleITK.GetArrayFromImage(image)[nearest[:, 2], nearest[:, 1], nearest[:, 0]]
+        return values.reshape(grid.shape)
+
+    return sample
+
+
+@pytest.fixture
 def with_headers() -> Callable[..., Chest]:
     """The chest with attributes changed (or, with None, removed) in every CT header."""
 
@@ -171,7 +205,7 @@ def with_headers() -> Callable[..., Chest]:
                     dataset.pop(keyword, None)
                 else:
                     setattr(dataset, keyword, value)
-        return replace(chest)
+            return chest
 
     return change
 

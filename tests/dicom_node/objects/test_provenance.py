@@ -1,0 +1,121 @@
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from dicom_node.errors import EncodingError
+from dicom_node.objects.provenance import SourceSeries, ascii_text
+from inference.geometry import Grid
+
+
+def test_headers_are_in_slice_order_and_without_pixels_or_private_elements(chest):
+    for dataset in chest.datasets:
+        block = dataset.private_block(0x0009, "SECRET", create=True)
+        block.add_new(1, "LO", "private")
+    source = SourceSeries.of(reversed(chest.datasets), chest.reference)
+    assert tuple(h.SOPInstanceUID for h in source.headers) == chest.reference.sop_instance_uids
+    assert not any("PixelData" in header for header in source.headers)
+    assert not any(element.tag.is_private for header in source.headers for element in header.iterall())
+
+
+def test_private_elements_inside_copied_sequences_are_left_behind(chest):
+    item = Dataset()
+    item.PatientID, item.TypeOfPatientID = "OLD7", "TEXT"
+    item.private_block(0x0009, "SECRET", create=True).add_new(1, "LO", "private")
+    chest.datasets[0].OtherPatientIDsSequence = [item]
+    target = Dataset()
+    SourceSeries.of(chest.datasets, chest.reference).copy_identity(target)
+    assert target.OtherPatientIDsSequence[0].PatientID == "OLD7"
+    assert not any(element.tag.is_private for element in target.iterall())
+
+
+def test_an_instance_that_is_not_at_hand_is_refused(chest):
+    with pytest.raises(EncodingError, match="1 instance"):
+        SourceSeries.of(chest.datasets[1:], chest.reference)
+
+
+@pytest.mark.parametrize("uid", [None, ""])
+def test_a_ct_without_frame_of_reference_is_refused(chest, with_headers, uid):
+    with pytest.raises(EncodingError, match="Frame of Reference"):
+        SourceSeries.of(with_headers(chest, FrameOfReferenceUID=uid).datasets, chest.reference)
+
+
+def test_a_grid_that_runs_the_other_way_is_refused(chest):
+    affine = chest.grid.affine.copy()
+    affine[:3, 3] = chest.grid.to_patient_mm(np.array([chest.grid.shape[0] - 1.0, 0.0, 0.0]))
+    affine[:3, 0] *= -1
+    flipped = Grid(chest.grid.shape, affine, chest.grid.frame_of_reference_uid)
+    chest.context.source.require_grid(chest.grid, "map")
+    with pytest.raises(EncodingError, match=r"slice 0 lies 52\.00 mm from image 0"):
+        chest.context.source.require_grid(flipped, "map")
+
+
+def test_a_grid_of_another_frame_of_reference_or_matrix_is_refused(chest):
+    with pytest.raises(EncodingError, match="frame of reference"):
+        chest.context.source.require_grid(Grid(chest.grid.shape, chest.grid.affine, "1.2.3"), "map")
+    smaller = chest.grid.cropped((slice(0, 14), slice(0, 40), slice(0, 55)))
+    with pytest.raises(EncodingError, match="shape"):
+        chest.context.source.require_grid(smaller, "map")
+
+
+def test_absent_attributes_of_type_2_are_written_empty(chest, with_headers):
+    bare = with_headers(chest, AccessionNumber=None, StudyID=None, PatientBirthDate=None, ReferringPhysicianName=None)
+    target = Dataset()
+    bare.context.source.copy_identity(target)
+    for keyword in ("AccessionNumber", "StudyID", "PatientBirthDate", "ReferringPhysicianName"):
+        assert keyword in target
+        assert target.get(keyword) in ("", None)
+
+
+@pytest.mark.parametrize(
+    ("dates", "expected"),
+    [
+        ({}, ("20261101", "091500.25")),
+        ({"ContentDate": None, "AcquisitionDate": "20261030", "AcquisitionTime": "120000"}, ("20261030", "120000")),
+        ({"ContentDate": None, "SeriesDate": "20261029"}, ("20261029", "000000")),
+        ({"ContentDate": None}, ("20261101", "090000")),
+        ({"ContentDate": None, "StudyDate": None}, ("19000101", "000000")),
+    ],
+)
+def test_dates_come_from_the_ct(chest, with_headers, dates, expected):
+    assert with_headers(chest, **dates).context.source.date_and_time() == expected
+
+
+def test_a_text_that_is_not_in_the_declared_character_set_is_never_copied_changed(chest):
+    def with_bytes(**texts):
+        first = chest.datasets[0]
+        for keyword, text in texts.items():
+            setattr(first, keyword, text)
+        buffer = BytesIO()
+        first.save_as(buffer, enforce_file_format=True)
+        broken = BytesIO(buffer.getvalue().replace(b"QQ", b"\xff\xfe"))
+        return SourceSeries.of([dcmread(broken), *chest.datasets[1:]], chest.reference)
+
+    with pytest.warns(UserWarning, match="Failed to decode"):
+        optional = with_bytes(StudyDescription="AQQB")
+    assert "StudyDescription" not in optional.representative
+    with pytest.warns(UserWarning, match="Failed to decode"), pytest.raises(EncodingError, match="PatientID"):
+        with_bytes(PatientID="AQQB")
+
+
+def test_both_models_are_named_and_their_caveats_said_once(chest):
+    context = chest.context
+    assert context.caveats() == "Network trained on phantoms only. Lobes are split by planes, not by fissures."
+    same = replace(context, segmenter=context.perfusion_model)
+    assert same.caveats() == "Network trained on phantoms only."
+    target = Dataset()
+    context.describe_maker(target)
+    assert list(target.SoftwareVersions) == [
+        "perfusion-node 0.1.0",
+        "test-perfusion 2 (abababababab)",
+        "test-segmenter 1",
+    ]
+    assert target.ContentQualification == "RESEARCH"
+
+
+def test_our_texts_are_ascii_and_fit():
+    assert ascii_text("a – b\\c", 64) == "a ? b/c"
+    assert ascii_text("0123456789", 8) == "01234..."
