@@ -23,9 +23,7 @@ from inference.engine import EngineSettings
 from inference.function_regions import RULES
 from inference.volumes import FunctionBasis, FunctionRule
 
-AeTitle = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")
-]
+AeTitle = Annotated[str, AfterValidator(check_ae_title)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -121,9 +119,7 @@ class _Inference(_Section):
 
 class _Objects(_Section):
     name_separator: Literal["^", "_"] = "^"
-    structure_set_label: Annotated[str, StringConstraints(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")] = (
-        "PERF RESEARCH"
-    )
+    structure_set_label: Label = "PERF RESEARCH"
     region_roi_type: Literal["ORGAN", "AVOIDANCE", "CONTROL"] = "ORGAN"
 
 

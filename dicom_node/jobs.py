@@ -160,7 +160,7 @@ class JobBook:
         for row in self._client.list_workflows(load_input=False):
             attempt = _attempt(row)
             grouped.setdefault(attempt.id.case_id, []).append(attempt)
-        return sorted((_case(attempts) for attempts in grouped.values()), key=lambda case: case.created_at_s)
+        return sorted((case_of(attempts) for attempts in grouped.values()), key=lambda case: case.created_at_s)
 
     def case(self, case_id: str) -> Case:
         """One case.
@@ -171,7 +171,7 @@ class JobBook:
         rows = self._client.list_workflows(workflow_id_prefix=f"{case_id}:", load_input=False)
         if not rows:
             raise UnknownCase(case_id)
-        return _case([_attempt(row) for row in rows])
+        return case_of([_attempt(row) for row in rows])
 
     def submit(self, case_id: str) -> None:
         """Start a new case; a case that was started before is left alone."""
@@ -268,7 +268,8 @@ def _order(attempt: Attempt) -> int:
     return _STAGE_ORDER.index(attempt.id.stage)
 
 
-def _case(attempts: Sequence[Attempt]) -> Case:
+def case_of(attempts: Sequence[Attempt]) -> Case:
+    """The case that these attempts, all of one case, add up to."""
     latest = _latest(attempts)
     stage = latest[-1].id.stage
     last = [a for a in latest if a.id.stage is stage]

@@ -9,24 +9,21 @@ sends only what is on disk. A restart repeats at most one stage. `jobs` makes th
 process of its own (`child`); `perfnode process` runs the same functions without a network.
 """
 
-from collections.abc import Callable, Sequence
-from importlib import metadata
+from collections.abc import Callable
 
-from inference.ct_series import content_digest, read_ct_series
+from inference.ct_series import read_ct_series
 from pydicom import Dataset, dcmread
 
 from dicom_node.cases import CaseFolder, written_durably
 from dicom_node.config import NodeSettings
 from dicom_node.durable_files import make_directory
-from dicom_node.objects.identifiers import Identifiers
 from dicom_node.objects.parametric_map import encode_parametric_map
-from dicom_node.objects.provenance import Equipment, ResultContext, SourceSeries
+from dicom_node.objects.provenance import ResultContext, result_context
 from dicom_node.objects.structure_set import encode_structure_set
 from dicom_node.result_files import read_ct, read_result, write_ct, write_result
 from dicom_node.stages import Stage
 from dicom_node.summary import draw_summary
 from inference.engine import PerfusionResult, build_engine
-from inference.volumes import CtVolume
 
 
 def read(case: CaseFolder, settings: NodeSettings) -> None:
@@ -60,7 +57,7 @@ def encode(case: CaseFolder, settings: NodeSettings) -> None:
     case.show_progress("making the DICOM objects")
     ct, result = read_ct(case.ct), read_result(case.result)
     headers = [dcmread(path, stop_before_pixels=True) for path in case.instances()]
-    context = _context(ct, headers, result, settings)
+    context = result_context(ct, headers, result, settings.settings_digest())
     for name, encoder in OBJECTS.items():
         _keep_object(case, name, encoder(result, context, settings))
     with written_durably(case.summary) as part:
@@ -88,25 +85,6 @@ STAGES: dict[Stage, tuple[StageFunction, Stage]] = {
     Stage.ENCODE: (encode, Stage.DELIVER),
 }
 """What each stage does and which stage follows; `deliver` ends the road once per destination."""
-
-
-def _context(
-    ct: CtVolume, headers: Sequence[Dataset], result: PerfusionResult, settings: NodeSettings
-) -> ResultContext:
-    version = metadata.version("perfusion-node")
-    models = (result.lobes.segmenter, result.perfusion.model)
-    return ResultContext(
-        source=SourceSeries.of(headers, ct.source),
-        equipment=Equipment(version),
-        identifiers=Identifiers(
-            source_sha256=content_digest(ct),
-            software_version=version,
-            model_digests=tuple(model.weights_sha256 or model.label() for model in models),
-            settings_sha256=settings.settings_digest(),
-        ),
-        segmenter=result.lobes.segmenter,
-        perfusion_model=result.perfusion.model,
-    )
 
 
 def _keep_object(case: CaseFolder, name: str, dataset: Dataset) -> None:

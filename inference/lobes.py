@@ -4,7 +4,7 @@ Two segmenters exist: `atlas_lobes` (needs no weights, approximate) and `lungmas
 They import this file and not each other.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cc3d
 import numpy as np
@@ -23,6 +23,7 @@ LEAST_LOBE_ML = 10.0
 """A lobe smaller than this is a few stray voxels, not a lobe."""
 
 
+@runtime_checkable
 class LobeSegmenter(Protocol):
     """Draws the five lobes into a CT."""
 

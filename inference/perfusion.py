@@ -4,7 +4,7 @@ An engine looks at a CT and its lobes and returns a `PerfusionMap`. How it gets 
 `densitometric`, a trained network in `network_perfusion`); the scale does not: it is set here and nowhere else.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -17,6 +17,7 @@ PERFUSION_FLOOR = 0.001
 """Smallest relative perfusion inside the lungs. Keeps 0 for "outside the lungs", also after rounding to 0.1 %."""
 
 
+@runtime_checkable
 class PerfusionModel(Protocol):
     """Predicts relative perfusion; loaded once, used for many patients."""
 

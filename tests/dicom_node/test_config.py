@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from dicom_node.config import parse_settings, read_settings
+from dicom_node.errors import ConfigurationError
+from inference.volumes import FunctionBasis
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "node"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
+def test_every_shipped_site_file_loads(path: Path) -> None:
+    assert read_settings(path).source == str(path)
+
+
+def test_the_example_shows_every_default_as_it_is() -> None:
+    example = read_settings(CONFIGS / "site.example.toml")
+    built_in = parse_settings({}, source=example.source, base=CONFIGS)
+    for field in ("receiver", "quiet_period_s", "minimum_free_mb", "engine", "structure_set", "stage_timeout_s",
+                  "stage_attempts", "retry_delays_s", "log_level", "log_format", "data_dir"):  # fmt: skip
+        assert getattr(example, field) == getattr(built_in, field), field
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    document = {
+        "node": {"port": 0, "ae_title": "MUCH-TOO-LONG-A-TITLE", "colour": "red"},
+        "inference": {"lobes": "magic"},
+        "destinations": [{"name": "pacs", "ae_title": "P", "host": "h"}],
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings(document)
+    text = str(caught.value)
+    for key in ("node.port", "node.ae_title", "node.colour", "inference.lobes", "destinations.0.port"):
+        assert key in text
+    assert len(caught.value.problems) == 5
+
+
+def test_contradictions_between_keys_are_mistakes_too() -> None:
+    pacs = {"name": "pacs", "ae_title": "P", "host": "h", "port": 104}
+    document = {
+        "inference": {"perfusion": "network", "function_rule": "no-such-rule"},
+        "destinations": [pacs, pacs],
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings(document)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_rule_of_the_site_is_taken_and_changes_the_digest_of_results() -> None:
+    rule = {"name": "top-third", "basis": "percentile", "high_from": 67, "low_below": 33}
+    settings = parse_settings({"inference": {"function_rule": rule}})
+    assert settings.engine.function_rule.basis is FunctionBasis.PERCENTILE
+    assert settings.settings_digest() != parse_settings({}).settings_digest()
+
+
+def test_relative_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('[node]\ndata_dir = "here"\n')
+    assert read_settings(site).data_dir == tmp_path / "here"
+
+
+def test_a_file_that_is_not_toml_says_so(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("[node\n")
+    with pytest.raises(ConfigurationError, match="not valid TOML"):
+        read_settings(site)

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+
+from dicom_node.errors import NeverStarted
+from dicom_node.jobs import Attempt, AttemptId, CaseState, JobBook, Result, case_of
+from dicom_node.stages import Stage
+
+
+def attempt(name: str, result: Result | None, **output: object) -> Attempt:
+    run, unit, number = name.split(":")
+    status = "ENQUEUED" if result is None else "SUCCESS"
+    fields = {} if result is None else {"result": result.value, **output}
+    return Attempt(AttemptId("c", int(run), unit, int(number)), status, fields, 1.0, 2.0)
+
+
+def test_ids_read_back_as_written() -> None:
+    written = AttemptId("0123456789abcdef", 2, "deliver.pacs", 3)
+    assert AttemptId.parse(str(written)) == written
+    assert (written.stage, written.destination) == (Stage.DELIVER, "pacs")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "state"),
+    [
+        ([("1:read:1", None)], CaseState.PROCESSING),
+        ([("1:read:1", Result.DONE), ("1:infer:1", Result.REJECTED)], CaseState.REJECTED),
+        ([("1:read:1", Result.AGAIN), ("1:read:2", None)], CaseState.PROCESSING),
+        ([("1:encode:1", Result.DONE), ("1:deliver.a:1", Result.DONE), ("1:deliver.b:1", None)], CaseState.DELIVERING),
+        ([("1:deliver.a:1", Result.DONE), ("1:deliver.b:1", Result.FAILED)], CaseState.FAILED),
+        ([("1:deliver.a:1", Result.DONE), ("1:deliver.b:1", Result.DONE)], CaseState.DELIVERED),
+        # A new run of one stage makes what came after it in the old run void.
+        ([("1:encode:1", Result.DONE), ("1:deliver.a:1", Result.DONE), ("2:infer:1", None)], CaseState.PROCESSING),
+        # A new delivery to one destination leaves the other one as it was.
+        ([("1:deliver.a:1", Result.DONE), ("1:deliver.b:1", Result.FAILED), ("2:deliver.b:1", Result.DONE)],
+         CaseState.DELIVERED),
+    ],
+)  # fmt: skip
+def test_state_of_a_case_follows_from_its_attempts(attempts: list[tuple[str, Result | None]], state: CaseState) -> None:
+    assert case_of([attempt(name, result) for name, result in attempts]).state is state
+
+
+def test_a_case_without_destinations_is_done_when_its_objects_are_made() -> None:
+    assert case_of([attempt("1:encode:1", Result.DONE, more=False)]).state is CaseState.DELIVERED
+
+
+def test_a_stage_that_crashed_the_engine_itself_has_failed() -> None:
+    crashed = Attempt(AttemptId("c", 1, "infer", 1), "MAX_RECOVERY_ATTEMPTS_EXCEEDED", {}, 1.0, 2.0)
+    assert case_of([crashed]).state is CaseState.FAILED
+
+
+def test_a_data_directory_without_a_node_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NeverStarted):
+        JobBook(tmp_path)

@@ -1,0 +1,137 @@
+"""The real node as a process of its own, for tests that talk to it over the network."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+from dicom_node.addresses import AeAddress
+from dicom_node.cases import CaseFolder, CaseStore
+from dicom_node.delivery import Destination, echo, send
+from dicom_node.errors import DeliveryError
+from dicom_node.jobs import Case, JobBook
+from tests.peers import eventually, free_port
+
+START_LIMIT_S = 120.0
+CASE_LIMIT_S = 240.0
+
+
+@dataclass
+class RunningNode:
+    """A node, alive or killed, and its data directory."""
+
+    folder: Path
+    address: AeAddress
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def site_file(self) -> Path:
+        return self.folder / "site.toml"
+
+    def start(self) -> None:
+        with (self.folder / "node.log").open("ab") as log:
+            command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(self.site_file)]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        assert eventually(self.answers, START_LIMIT_S), self.log()
+
+    def answers(self) -> bool:
+        assert self.process is None or self.process.poll() is None, self.log()
+        try:
+            echo(Destination("node", self.address, calling_ae_title="TPS"))
+        except DeliveryError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """kill -9, as a power cut or the out-of-memory killer would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(60)
+
+    def send(self, paths: Sequence[Path]) -> None:
+        send(paths, Destination("node", self.address, calling_ae_title="TPS"))
+
+    def cases(self) -> list[Case]:
+        with JobBook(self.data_dir) as book:
+            return book.cases()
+
+    def only_case(self) -> Case:
+        cases = self.cases()
+        assert len(cases) == 1, cases
+        return cases[0]
+
+    def finished_cases(self, count: int = 1) -> list[Case]:
+        """Wait until there are `count` cases and all are finished."""
+
+        def done() -> bool:
+            cases = self.cases()
+            return len(cases) >= count and all(case.is_finished for case in cases)
+
+        assert eventually(done, CASE_LIMIT_S), f"{self.cases()}\n{self.log()}"
+        return self.cases()
+
+    def folder_of(self, case: Case) -> CaseFolder:
+        return CaseStore.under(self.data_dir).folder(case.case_id)
+
+    def log(self) -> str:
+        return (self.folder / "node.log").read_text(errors="replace")
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+
+    def perfnode(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another `perfnode` command against this node's site file."""
+        command = [sys.executable, "-m", "dicom_node", *arguments, "--config", str(self.site_file)]
+        environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+
+
+@contextmanager
+def running_node(
+    folder: Path, destinations: Sequence[AeAddress], *, quiet_period_s: float = 1.0
+) -> Iterator[RunningNode]:
+    """Start a node that delivers to `destinations`, named `d0`, `d1`, …, trying again every second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", free_port()))
+    tables = "".join(
+        f'[[destinations]]\nname = "d{k}"\nae_title = "{a.ae_title}"\nhost = "{a.host}"\nport = {a.port}\n'
+        for k, a in enumerate(destinations)
+    )
+    node.site_file.write_text(
+        f'[node]\nport = {node.address.port}\ndata_dir = "data"\nquiet_period_s = {quiet_period_s}\n'
+        f'minimum_free_mb = 100\n[work]\nretry_delays_s = [1, 1, 1]\n[log]\nformat = "json"\n{tables}'
+    )
+    node.start()
+    try:
+        yield node
+    finally:
+        node.stop()
+
+
+def save_instances(datasets: Sequence[Dataset], folder: Path) -> list[Path]:
+    """Write instances as files, in the order given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, dataset in enumerate(datasets):
+        paths.append(folder / f"{number:04d}.dcm")
+        dataset.save_as(paths[-1], enforce_file_format=True)
+    return paths
