@@ -150,7 +150,8 @@ def _parsed(path: Path, kind: type[T], problems: list[str]) -> T | None:
     except ValidationError as fault:  # before ValueError, of which it is one
         for error in fault.errors():
             key = ".".join(str(part) for part in error["loc"])
-            problems.append(f"{path.name}: {key}: {error['msg']}, got {error['input']!r}")
+            got = "" if error["type"].startswith("missing") else f", got {error['input']!r}"
+            problems.append(f"{path.name}: {key}: {error['msg']}{got}")
     except ValueError as fault:
         problems.append(f"{path.name}: not valid TOML: {fault}")
     return None
