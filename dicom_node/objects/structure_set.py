@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
-from pydicom.charset import convert_encodings
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
@@ -249,11 +249,9 @@ def _observation(number: int, roi: _Roi) -> Dataset:
 
 def _keep_raw(dataset: Dataset) -> None:
     """Tell pydicom that contour bytes are already as they will be written; else it parses each on saving."""
-    if "SpecificCharacterSet" in dataset:
-        dataset.set_original_encoding(True, True, convert_encodings(dataset.SpecificCharacterSet))
-    else:
-        dataset.set_original_encoding(True, True)
+    declared = dataset.get("SpecificCharacterSet")
+    dataset.set_original_encoding(True, True, convert_encodings(declared) if declared else default_encoding)
     for roi in dataset.ROIContourSequence:
-        roi.set_original_encoding(True, True)
+        roi.set_original_encoding(True, True, default_encoding)
         for contour in roi.ContourSequence:
-            contour.set_original_encoding(True, True)
+            contour.set_original_encoding(True, True, default_encoding)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,8 +8,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node.errors import EncodingError
-from dicom_node.objects.provenance import SourceSeries, ascii_text
+from dicom_node.objects.identifiers import ObjectKind
+from dicom_node.objects.provenance import SourceSeries, ascii_text, result_context
 from inference.geometry import Grid
+from inference.volumes import CtVolume
 
 
 def test_headers_are_in_slice_order_and_without_pixels_or_private_elements(chest):
@@ -114,6 +117,34 @@ def test_both_models_are_named_and_their_caveats_said_once(chest):
         "test-segmenter 1",
     ]
     assert target.ContentQualification == "RESEARCH"
+
+
+def made_by(chest, datasets, hu=-800.0, settings="s"):
+    ct = CtVolume(np.full(chest.grid.shape, hu, dtype=np.float32), chest.grid, chest.reference)
+    result = SimpleNamespace(lobes=chest.lobes, perfusion=chest.perfusion, findings=())
+    return result_context(ct, datasets, result, settings)
+
+
+def test_uids_follow_voxels_copied_headers_and_settings_and_nothing_else(chest, chest_in, with_headers):
+    def uid(*arguments, **options):
+        return made_by(chest, *arguments, **options).identifiers.instance_uid(ObjectKind.STRUCTURE_SET)
+
+    same = uid(chest.datasets)
+    assert uid(chest_in("HFS").datasets[::-1]) == same
+    assert uid(with_headers(chest_in("HFS"), SeriesDescription="renamed", WindowWidth=1).datasets) == same
+    others = [
+        uid(chest.datasets, hu=-801.0),
+        uid(chest.datasets, settings="t"),
+        uid(with_headers(chest_in("HFS"), PatientName="Corrected^Name").datasets),
+    ]
+    assert len({same, *others}) == 4
+
+
+def test_the_context_of_a_result_names_its_models(chest):
+    context = made_by(chest, chest.datasets)
+    assert context.segmenter == chest.lobes.segmenter
+    assert context.perfusion_model == chest.perfusion.model
+    assert context.content_qualification == "RESEARCH"
 
 
 def test_our_texts_are_ascii_and_fit():

@@ -113,6 +113,16 @@ def test_contour_data_is_short_plain_decimal_text(chest):
             assert contour.ContourGeometricType == "CLOSED_PLANAR"
 
 
+@pytest.mark.parametrize("character_set", ["ISO_IR 192", ["", "ISO 2022 IR 87"], None])
+def test_saving_writes_contour_bytes_as_they_are(chest, with_headers, character_set):
+    # If pydicom parsed each number on saving, a large structure set would take ten times as long and more memory.
+    with_headers(chest, SpecificCharacterSet=character_set, PatientName="Plain^Name")
+    dataset = encoded(chest)
+    dataset.save_as(BytesIO(), enforce_file_format=True)
+    for roi in dataset.ROIContourSequence:
+        assert all(contour.get_item("ContourData").is_raw for contour in roi.ContourSequence)
+
+
 def test_transfer_syntax_is_implicit_and_conversion_to_explicit_keeps_the_vr_of_contours(chest, tmp_path):
     dataset = encoded(chest)
     assert dataset.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2"
