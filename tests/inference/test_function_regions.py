@@ -133,3 +133,13 @@ def test_a_map_without_lungs_has_no_regions() -> None:
     regions = find_function_regions(perfusion)
     assert not regions.high.any()
     assert not regions.low.any()
+
+
+def test_a_speck_of_lung_that_hangs_on_nothing_is_in_neither_region() -> None:
+    lungs = lungs_box()
+    lungs[:, :3] = False
+    lungs[6, 1, 6] = True
+    regions = find_function_regions(perfusion_of(ramp(), lungs))
+    assert not regions.high[6, 1, 6]
+    assert not regions.low[6, 1, 6]
+    assert (regions.high | regions.low).sum() == lungs.sum() - 1
