@@ -8,8 +8,10 @@ needs it and may not import the node.
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int16
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
 
 from inference.geometry import Grid
 from inference.volumes import CtVolume
@@ -70,12 +72,12 @@ def patient_position(grid: Grid) -> str:
     return PATIENT_POSITIONS.get((rows, columns), "HFS")  # type: ignore[arg-type]
 
 
-def _instance(ct: CtVolume, stored: np.ndarray, k: int, patient: PhantomPatient, transfer_syntax: str) -> FileDataset:  # type: ignore[type-arg]
+def _instance(ct: CtVolume, stored: Int16[np.ndarray, "rows columns"], k: int, patient: PhantomPatient, transfer_syntax: str) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = ct.source.sop_instance_uids[k]
+    meta.MediaStorageSOPInstanceUID = UID(ct.source.sop_instance_uids[k])
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = "PERFUSION_NODE"
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     _describe_patient_and_study(dataset, ct, patient)
@@ -121,8 +123,6 @@ def _describe_series(dataset: FileDataset, ct: CtVolume, patient: PhantomPatient
 
 def _place(dataset: FileDataset, grid: Grid, k: int) -> None:
     """Image Plane (C.7.6.2): decimal strings of at most 16 characters (PS3.5 6.2)."""
-    from pydicom.valuerep import format_number_as_ds
-
     def decimals(values: list[float]) -> list[str]:
         return [format_number_as_ds(round(float(value), 9) + 0.0) for value in values]
 
@@ -136,7 +136,7 @@ def _place(dataset: FileDataset, grid: Grid, k: int) -> None:
     dataset.InstanceNumber = k + 1
 
 
-def _describe_pixels(dataset: FileDataset, stored: np.ndarray) -> None:  # type: ignore[type-arg]
+def _describe_pixels(dataset: FileDataset, stored: Int16[np.ndarray, "rows columns"]) -> None:
     """General Image (C.7.6.1), Image Pixel (C.7.6.3) and CT Image (C.8.2.1)."""
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     dataset.AcquisitionNumber = 1
@@ -155,8 +155,6 @@ def _describe_pixels(dataset: FileDataset, stored: np.ndarray) -> None:  # type:
 
 
 def _transcode(dataset: FileDataset, transfer_syntax: str) -> None:
-    from pydicom.uid import UID
-
     uid = UID(transfer_syntax)
     if uid.is_compressed and not uid.is_deflated:
         dataset.compress(uid, generate_instance_uid=False)

@@ -4,6 +4,7 @@
     ├─ UnusableSeries                      the series cannot become a volume; sending it again will not help
     │  ├─ EmptySeries                      no instance at all
     │  ├─ UnreadableInstance               an instance that cannot be parsed or decoded
+    │  ├─ LossyCompressed                  pixels were compressed with loss, HU are not what was measured
     │  ├─ NotCt                            another modality or SOP class
     │  ├─ Localizer                        a scout image, not a volume
     │  ├─ MixedSeries                      two patients, studies, series, frames of reference or matrices
@@ -65,6 +66,16 @@ class UnreadableInstance(UnusableSeries):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"An image of the series cannot be read: {reason}.")
+
+
+class LossyCompressed(UnusableSeries):
+    """Pixels were compressed with loss somewhere on their way."""
+
+    code = "LOSSY_COMPRESSED"
+
+    def __init__(self, syntax: str) -> None:
+        self.syntax = syntax
+        super().__init__(f"The images were compressed with loss ({syntax}): HU are not what was measured.")
 
 
 class NotCt(UnusableSeries):

@@ -126,7 +126,7 @@ def horizontal_fissure_mm(x: Coordinate, y: Coordinate, z: Coordinate) -> Coordi
 def fissure_visibility(
     x: Coordinate, y: Coordinate, z: Coordinate, labels: UInt8[np.ndarray, "..."], *, half_width_mm: float
 ) -> Coordinate:
-    """1 on a fissure, falling to 0 at `half_width_mm` from it; pleura is about 1 mm thick, fainter when blurred wider."""
+    """1 on a fissure, falling to 0 at `half_width_mm` from it; pleura is thin, so it fades when wider."""
     right_upper = (labels == Lobe.RUL) | (labels == Lobe.RML)
     distance = np.full(labels.shape, np.inf)
     for side, lobes in ((Side.RIGHT, (Lobe.RUL, Lobe.RML, Lobe.RLL)), (Side.LEFT, (Lobe.LUL, Lobe.LLL))):
@@ -178,7 +178,7 @@ def vertebra_level(x: Coordinate, y: Coordinate) -> Coordinate:
 
 
 def body_depth_mm(x: Coordinate, y: Coordinate) -> Coordinate:
-    """About the depth below the skin; negative outside. The arms are up and not drawn."""
+    """Roughly the depth below the skin; negative outside. The arms are up and not drawn."""
     return (1.0 - ((np.abs(x) / 168.0) ** 2.3 + (np.abs(y - 2.0) / 116.0) ** 2.3) ** (1 / 2.3)) * 130.0
 
 
