@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from dicom_node.objects.identifiers import Identifiers, uid_from
 from dicom_node.objects.provenance import Equipment, ResultContext, SourceSeries
@@ -106,7 +106,8 @@ def ct_header(grid: Grid, k: int) -> Dataset:
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid_from("test", "instance", str(k))
+    dataset.SOPInstanceUID = uid_from("test", "instance", str(k))
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(dataset.SOPInstanceUID)
     dataset.StudyDate, dataset.StudyTime = "20261101", "090000"
     dataset.ContentDate, dataset.ContentTime = "20261101", "091500.25"
     dataset.AccessionNumber = "A1"

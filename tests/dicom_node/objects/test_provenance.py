@@ -1,6 +1,5 @@
 from dataclasses import replace
 from io import BytesIO
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from pydicom.dataset import Dataset
 from dicom_node.errors import EncodingError
 from dicom_node.objects.identifiers import ObjectKind
 from dicom_node.objects.provenance import SourceSeries, ascii_text, result_context
+from inference.engine import PerfusionResult
 from inference.geometry import Grid
 from inference.volumes import CtVolume
 
@@ -121,7 +121,7 @@ def test_both_models_are_named_and_their_caveats_said_once(chest):
 
 def made_by(chest, datasets, hu=-800.0, settings="s"):
     ct = CtVolume(np.full(chest.grid.shape, hu, dtype=np.float32), chest.grid, chest.reference)
-    result = SimpleNamespace(lobes=chest.lobes, perfusion=chest.perfusion, findings=())
+    result = PerfusionResult(chest.reference, chest.lobes, chest.perfusion, chest.regions, {}, ())
     return result_context(ct, datasets, result, settings)
 
 
