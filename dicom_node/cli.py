@@ -50,7 +50,9 @@ def demo(
 ) -> None:
     """Start a node and a stand-in PACS, send a CT, and show what comes back."""
     from dicom_node.demo import run_demo
+    from dicom_node.logs import configure_logs
 
+    configure_logs("warning", "text")
     run_demo(ct, out, _console)
 
 

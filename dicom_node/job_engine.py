@@ -62,7 +62,15 @@ class JobEngine:
             "log_level": "ERROR",
         }
         DBOS(config=config)
-        perform, transmit = DBOS.step(name="perform")(self._perform), DBOS.step(name="transmit")(self._transmit)
+
+        # Closures, because DBOS marks the functions it is given, and bound methods cannot be marked.
+        @DBOS.step(name="perform")
+        def perform(attempt_id: str, tries: int) -> Output:
+            return self._perform(AttemptId.parse(attempt_id), tries)
+
+        @DBOS.step(name="transmit")
+        def transmit(attempt_id: str, tries: int) -> Output:
+            return self._transmit(AttemptId.parse(attempt_id), tries)
 
         @DBOS.workflow(name=STAGE_WORKFLOW)
         def run_stage(attempt_id: str, tries: int) -> Output:
@@ -87,9 +95,8 @@ class JobEngine:
         """Stop taking work; what still runs is repeated at the next start."""
         DBOS.destroy(workflow_completion_timeout_sec=grace_s)
 
-    def _perform(self, attempt_id: str, tries: int) -> Output:
+    def _perform(self, attempt: AttemptId, tries: int) -> Output:
         """Run one stage in a child process; the step of `run_stage`."""
-        attempt = AttemptId.parse(attempt_id)
         folder = self._cases.folder(attempt.case_id)
         log = self._log.bind(case=attempt.case_id, stage=attempt.unit, tries=tries)
         if folder.is_cancelled():
@@ -138,9 +145,8 @@ class JobEngine:
         with SetWorkflowID(str(attempt)):
             DBOS.enqueue_workflow(delivery_queue(attempt.destination), self._delivery_workflow, str(attempt), 1)
 
-    def _transmit(self, attempt_id: str, tries: int) -> Output:
+    def _transmit(self, attempt: AttemptId, tries: int) -> Output:
         """Send all objects of a case to one destination; the step of `deliver`."""
-        attempt = AttemptId.parse(attempt_id)
         folder = self._cases.folder(attempt.case_id)
         log = self._log.bind(case=attempt.case_id, destination=attempt.destination, tries=tries)
         if folder.is_cancelled():

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dicom_node.jobs import Case, CaseState
+from inference.anatomy import Lobe
 
 _STYLES = {
     CaseState.PROCESSING: "cyan",
@@ -19,6 +20,9 @@ _STYLES = {
     CaseState.FAILED: "red",
     CaseState.CANCELLED: "dim",
 }
+
+
+_SHARES = ("mean_perfusion", "perfusion_fraction", "high_fraction", "low_fraction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +104,12 @@ def print_lobar_table(console: Console, facts: Mapping[str, Any]) -> None:
     table = Table(title="Relative perfusion by lobe (RESEARCH)")
     for head in ("lobe", "volume, ml", "mean, % of lung mean", "share of perfusion, %", "high, %", "low, %"):
         table.add_column(head, justify="left" if head == "lobe" else "right")
-    for lobe, row in facts["lobar"].items():
+    for lobe in Lobe:
+        row = facts["lobar"][lobe.name]
         table.add_row(
-            lobe,
+            lobe.name,
             f"{row['volume_ml']:.0f}",
-            *(f"{100 * row[key]:.0f}" for key in ("mean_perfusion", "perfusion_fraction")),
-            *(f"{100 * row[key]:.0f}" for key in ("high_fraction", "low_fraction")),
+            *(f"{100 * row[key]:.0f}" for key in _SHARES),
         )
     console.print(table)
     for identity in (facts["segmenter"], facts["model"]):

@@ -78,7 +78,7 @@ def read_result(path: Path) -> PerfusionResult:
         lobes=lobes,
         perfusion=perfusion,
         regions=FunctionRegions(high, low, grid, rule),
-        lobar={Lobe[name]: LobarPerfusion(**row) for name, row in facts["lobar"].items()},
+        lobar={lobe: LobarPerfusion(**facts["lobar"][lobe.name]) for lobe in Lobe},
         findings=tuple(Finding(**{**f, "severity": Severity(f["severity"])}) for f in facts["findings"]),
     )
 

@@ -56,14 +56,17 @@ def _draw_planes(figure: "Figure", ct: CtVolume, result: PerfusionResult) -> Non
     for k, (name, axis, left, right, top) in enumerate(_PLANES):
         at = _widest(lungs, axis, right_lung_only=name == "sagittal", lobes=order.apply(result.lobes.labels))
         cut = _cutter(axis, at)
-        axes = figure.add_axes((0.015 + 0.318 * k, 0.36, 0.305, 0.53))
+        axes = figure.add_axes((0.015 + 0.312 * k, 0.36, 0.3, 0.53))
         extent = _extent(grid, axis)
         image = _draw_plane(axes, *(cut(volume) for volume in volumes), lungs=cut(lungs), extent=extent)
         position_mm = grid.to_patient_mm(np.eye(3)[axis] * at)[2 - axis]
         axes.set_title(f"{name}, {'xyz'[2 - axis]} = {position_mm:.0f} mm", color=_MUTED, fontsize=10)
-        for x, y, text in ((0.02, 0.5, left), (0.98, 0.5, right), (0.5, 0.97, top)):
-            axes.text(x, y, text, transform=axes.transAxes, color=_TEXT, fontsize=11, ha="center", va="center")
-    bar = figure.colorbar(image, cax=figure.add_axes((0.965, 0.42, 0.008, 0.41)))
+        for x, y, text in ((0.03, 0.5, left), (0.97, 0.5, right), (0.5, 0.97, top)):
+            axes.text(
+                x, y, text, transform=axes.transAxes, color=_TEXT, fontsize=11, ha="center", va="center",
+                bbox={"facecolor": _BACKGROUND, "alpha": 0.6, "edgecolor": "none", "pad": 1.5},
+            )  # fmt: skip
+    bar = figure.colorbar(image, cax=figure.add_axes((0.952, 0.42, 0.008, 0.41)))
     bar.set_label("relative perfusion, % of lung mean", color=_TEXT, fontsize=9)
     bar.ax.tick_params(colors=_TEXT, labelsize=8)
 
@@ -151,7 +154,7 @@ def _draw_words(figure: "Figure", result: PerfusionResult) -> None:
         *((line, _TEXT) for line in lines),
         *((line, _WARNING) for line in caveats),
         (result.regions.rule.statement(), _MUTED),
-        *((line, _WARNING) for line in findings or ["Quality checks: nothing to report."]),
+        *([(line, _WARNING) for line in findings] or [("Quality checks: nothing to report.", _MUTED)]),
     ):
         for part in textwrap.wrap(text, 88):
             figure.text(0.5, y, part, color=colour, fontsize=10, va="top")
