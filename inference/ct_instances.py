@@ -72,7 +72,9 @@ def patient_position(grid: Grid) -> str:
     return PATIENT_POSITIONS.get((rows, columns), "HFS")  # type: ignore[arg-type]
 
 
-def _instance(ct: CtVolume, stored: Int16[np.ndarray, "rows columns"], k: int, patient: PhantomPatient, transfer_syntax: str) -> FileDataset:
+def _instance(
+    ct: CtVolume, stored: Int16[np.ndarray, "rows columns"], k: int, patient: PhantomPatient, transfer_syntax: str
+) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
     meta.MediaStorageSOPInstanceUID = UID(ct.source.sop_instance_uids[k])
@@ -123,6 +125,7 @@ def _describe_series(dataset: FileDataset, ct: CtVolume, patient: PhantomPatient
 
 def _place(dataset: FileDataset, grid: Grid, k: int) -> None:
     """Image Plane (C.7.6.2): decimal strings of at most 16 characters (PS3.5 6.2)."""
+
     def decimals(values: list[float]) -> list[str]:
         return [format_number_as_ds(round(float(value), 9) + 0.0) for value in values]
 

@@ -82,7 +82,7 @@ def _require_whole(dataset: Dataset) -> None:
         needed = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
         if not needed <= len(data) <= needed + needed % 2:
             raise UnreadableInstance(f"it has {len(data)} bytes of pixel data where {needed} are needed")
-    elif (syntax != RLELossless and syntax in JPEGTransferSyntaxes) or syntax.startswith("1.2.840.10008.1.2.4"):
+    elif syntax != RLELossless:
         try:
             frame = get_frame(data, 0, number_of_frames=1)
         except (ValueError, EOFError) as fault:

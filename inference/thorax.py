@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from inference.anatomy import Lobe, Side
 from inference.geometry import Grid
@@ -32,6 +32,7 @@ from inference.thorax_anatomy import (
     SPONGY_BONE_HU,
     TUMOUR,
     TUMOUR_HU,
+    Coordinate,
     Tube,
     aorta,
     body_depth_mm,
@@ -134,9 +135,7 @@ def _existing_lobes(labels: UInt8[np.ndarray, "s r c"], variant: ThoraxVariant) 
     return labels
 
 
-def _tissue_hu(
-    x: Float64[np.ndarray, "..."], y: Float64[np.ndarray, "..."], z: Float64[np.ndarray, "..."]
-) -> Float64[np.ndarray, "..."]:
+def _tissue_hu(x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
     """HU of everything but lung and airway."""
     depth = body_depth_mm(x, y)
     hu = np.where(depth > 0, np.where(depth < 11.0, FAT_HU, SOFT_TISSUE_HU), AIR_HU)
@@ -187,9 +186,7 @@ def _paint_tumour_and_noise(grid: Grid, labels: UInt8[np.ndarray, "s r c"], hu: 
         hu[k] = np.clip(np.round(smooth + NOISE_HU * _noise(x, y, z)[0]), -1024, 3071)
 
 
-def _noise(
-    x: Float64[np.ndarray, "..."], y: Float64[np.ndarray, "..."], z: Float64[np.ndarray, "..."]
-) -> Float64[np.ndarray, "..."]:
+def _noise(x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
     """Noise of mean 0 and variance 1 that depends on the position (to 0.25 mm) only, so it turns with the grid.
 
     A multiplicative hash of the position; four bytes of it add up to nearly a normal distribution.
@@ -201,7 +198,7 @@ def _noise(
         for shift in (31, 29):
             state = (state ^ (state >> np.uint64(shift))) * np.uint64(0xBF58476D1CE4E5B9)
     total = sum(((state >> np.uint64(8 * byte)) & np.uint64(255)).astype(np.float64) for byte in range(4, 8))
-    return (total - 510.0) / 147.8
+    return np.asarray((total - 510.0) / 147.8)
 
 
 def _assemble(

@@ -50,7 +50,7 @@ class Tube:
         dx, dy, dz = x - start[0], y - start[1], z - start[2]
         along = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) / float(axis @ axis), 0.0, 1.0)
         distance = np.sqrt((dx - along * axis[0]) ** 2 + (dy - along * axis[1]) ** 2 + (dz - along * axis[2]) ** 2)
-        return self.start_radius_mm + along * (self.end_radius_mm - self.start_radius_mm) - distance
+        return np.asarray(self.start_radius_mm + along * (self.end_radius_mm - self.start_radius_mm) - distance)
 
 
 HEART = Ellipsoid((27.0, -28.0, -38.0), (54.0, 44.0, 52.0))
@@ -101,7 +101,7 @@ def lung(side: Side, x: Coordinate, y: Coordinate, z: Coordinate) -> Bool[np.nda
     column = (np.abs(x - sign * 64.0) / half_width) ** 2.3 + (np.abs(y - 2.0) / 84.0) ** 2.3 + taper < 1.0
     mediastinum = 11.0 + 15.0 * np.exp(-(((y - 15.0) / 38.0) ** 2)) + 6.0 * np.exp(-(((y - 75.0) / 20.0) ** 2))
     free = (sign * x > mediastinum) & (HEART.level(x, y, z) > 1.0) & (vertebra_level(x, y) > 1.2)
-    return column & free & (z > diaphragm_mm(side, x, y)) & ~aorta(x, y, z, margin_mm=2.0)
+    return np.asarray(column & free & (z > diaphragm_mm(side, x, y)) & ~aorta(x, y, z, margin_mm=2.0))
 
 
 def diaphragm_mm(side: Side, x: Coordinate, y: Coordinate) -> Coordinate:
@@ -115,7 +115,7 @@ def oblique_fissure_mm(side: Side, x: Coordinate, y: Coordinate, z: Coordinate) 
     """Signed distance from the oblique fissure; positive above and in front of it."""
     height, slope = (17.0, 1.05) if side is Side.RIGHT else (11.0, 1.15)
     bulge = 7.0 * np.cos(x / 40.0) + 4.0 * np.sin(y / 30.0)
-    return (z - height - slope * (y - 10.0) - bulge) / np.sqrt(1.0 + slope**2)
+    return np.asarray((z - height - slope * (y - 10.0) - bulge) / np.sqrt(1.0 + slope**2))
 
 
 def horizontal_fissure_mm(x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
@@ -144,7 +144,7 @@ def parenchyma_hu(x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
     """
     gravity = -818.0 + 0.37 * y - 0.04 * z
     texture = 5.0 * np.sin(x / 11.0 + 1.0) * np.sin(y / 13.0) + 4.0 * np.sin(z / 9.0 + x / 17.0) + 3.0 * np.sin(y / 7.0)
-    return gravity + texture + (EMPHYSEMA_HU - gravity) * low_weight(x, y, z)
+    return np.asarray(gravity + texture + (EMPHYSEMA_HU - gravity) * low_weight(x, y, z))
 
 
 def low_weight(x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
@@ -169,7 +169,7 @@ def relative_perfusion(x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinat
 def aorta(x: Coordinate, y: Coordinate, z: Coordinate, *, margin_mm: float = 0.0) -> Bool[np.ndarray, "..."]:
     """Ascending aorta, arch and descending aorta left of the spine."""
     depth = np.maximum.reduce([tube.depth_mm(x, y, z) for tube in AORTA])
-    return depth > -margin_mm
+    return np.asarray(depth > -margin_mm)
 
 
 def vertebra_level(x: Coordinate, y: Coordinate) -> Coordinate:
@@ -179,7 +179,7 @@ def vertebra_level(x: Coordinate, y: Coordinate) -> Coordinate:
 
 def body_depth_mm(x: Coordinate, y: Coordinate) -> Coordinate:
     """Roughly the depth below the skin; negative outside. The arms are up and not drawn."""
-    return (1.0 - ((np.abs(x) / 168.0) ** 2.3 + (np.abs(y - 2.0) / 116.0) ** 2.3) ** (1 / 2.3)) * 130.0
+    return np.asarray((1.0 - ((np.abs(x) / 168.0) ** 2.3 + (np.abs(y - 2.0) / 116.0) ** 2.3) ** (1 / 2.3)) * 130.0)
 
 
 def bone(x: Coordinate, y: Coordinate, z: Coordinate) -> Bool[np.ndarray, "..."]:
@@ -189,9 +189,9 @@ def bone(x: Coordinate, y: Coordinate, z: Coordinate) -> Bool[np.ndarray, "..."]
     sternum = (np.abs(x) < 17.0) & (np.abs(y + 96.0) < 5.0) & (z > -70.0) & (z < 95.0)
     spine = (vertebra_level(x, y) < 1.0) & (np.sin(2 * np.pi * z / 25.0) > -0.85)
     process = (np.abs(x) < 4.0) & (y > 90.0) & (y < 108.0) & (np.sin(2 * np.pi * z / 25.0) > 0.0)
-    return rib | sternum | spine | process
+    return np.asarray(rib | sternum | spine | process)
 
 
 def couch(x: Coordinate, y: Coordinate) -> Bool[np.ndarray, "..."]:
     """A flat treatment couch under the back."""
-    return (np.abs(x) < 200.0) & (np.abs(y - 126.0) < 7.0)
+    return np.asarray((np.abs(x) < 200.0) & (np.abs(y - 126.0) < 7.0))

@@ -48,4 +48,5 @@ def _points_in(lobe: Lobe, points: int) -> Float[np.ndarray, "n 3"]:
     steps = PLASTIC_NUMBER ** -np.arange(1.0, 4.0)
     candidates = low + (high - low) * ((0.5 + np.arange(1, 60 * points)[:, None] * steps) % 1.0)
     x, y, z = candidates.T
-    return candidates[lobe_labels(x, y, z) == lobe][:points]
+    inside = np.flatnonzero(lobe_labels(x, y, z) == lobe)[:points]
+    return np.take(candidates, inside, axis=0)
