@@ -1,5 +1,7 @@
 """Delivery to real archives and to peers that refuse, abort, hang or are absent."""
 
+import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +11,14 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
+from pynetdicom.association import Association
 from pynetdicom.sop_class import CTImageStorage, ParametricMapStorage, RTStructureSetStorage
 
 from dicom_node.addresses import AeAddress
 from dicom_node.delivery import Destination, InstanceDelivery, echo, send
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, StoreRefused
+from dicom_node.receiver import Receiver, ReceiverSettings
+from dicom_node.spool import Spool
 from dicom_node.storage_folder import StorageFolder
 from tests.peers import eventually, free_port, orthanc, scripted_pacs, storescp
 from tests.small_ct import dataset_bytes, small_ct, write_file, write_series
@@ -175,13 +180,23 @@ def _hang(event: Any) -> int:
 def test_no_status_means_unknown_not_refused(tmp_path: Path, behaviour: Callable[[Any], int]) -> None:
     files = write_series(tmp_path / "ct", 2)
     told: list[InstanceDelivery] = []
+    threads_before = threading.active_count()
     with (
         scripted_pacs(behaviour, [CTImageStorage], [ExplicitVRLittleEndian]) as address,
         pytest.raises(DeliveryInterrupted) as caught,
     ):
         send(files, to(address, response_timeout_s=0.4), told.append)
     assert told == []
+    assert eventually(lambda: threading.active_count() <= threads_before)
     assert not caught.value.permanent
+
+
+def test_an_answer_is_not_lost_to_the_librarys_own_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Holds open the moment in which the reactor has passed its pausing point but still calls itself paused.
+    monkeypatch.setattr(Association, "_is_paused", property(lambda self: True, lambda self, value: None), raising=False)
+    files = write_series(tmp_path / "ct", 20)
+    with scripted_pacs(lambda event: 0x0000, [CTImageStorage], [ExplicitVRLittleEndian]) as address:
+        assert len(send(files, to(address, response_timeout_s=2.0)).instances) == 20
 
 
 def test_a_peer_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
@@ -191,8 +206,6 @@ def test_a_peer_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
 
 
 def test_a_peer_that_accepts_tcp_and_says_nothing_is_unreachable(tmp_path: Path) -> None:
-    import socket
-
     files = write_series(tmp_path / "ct", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = AeAddress("PACS", "127.0.0.1", silent.getsockname()[1])
@@ -201,9 +214,6 @@ def test_a_peer_that_accepts_tcp_and_says_nothing_is_unreachable(tmp_path: Path)
 
 
 def test_a_peer_that_does_not_know_us_is_unreachable_and_says_why(tmp_path: Path) -> None:
-    from dicom_node.receiver import Receiver, ReceiverSettings
-    from dicom_node.spool import Spool
-
     receiver = Receiver(Spool(tmp_path), ReceiverSettings("PERFNODE", port=0, accepted_calling_ae_titles=("OTHER",)))
     receiver.start()
     try:
