@@ -225,8 +225,8 @@ def _keep_answers_from_reactor(association: Any) -> None:
     """Let only the sender take messages from the queue.
 
     pynetdicom pauses its reactor thread while it waits for an answer, but a reactor that had just passed the pausing
-    point takes the answer itself, and the sender waits until its time is up (seen once in some hundred transfers). A
-    requestor of C-STORE and C-ECHO gets no message that the reactor would have to serve.
+    point takes the answer itself, and the sender waits until its time is up. A requestor of C-STORE and C-ECHO gets no
+    message that the reactor would have to serve.
     """
     take = association.dimse.get_msg
     association.dimse.get_msg = lambda block=False: take(block=True) if block else (None, None)

@@ -192,8 +192,13 @@ def test_no_status_means_unknown_not_refused(tmp_path: Path, behaviour: Callable
 
 
 def test_an_answer_is_not_lost_to_the_librarys_own_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Holds open the moment in which the reactor has passed its pausing point but still calls itself paused.
-    monkeypatch.setattr(Association, "_is_paused", property(lambda self: True, lambda self, value: None), raising=False)
+    # As if the reactor had always just passed the point where it lets itself be paused.
+    class Unpausable(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            return True
+
+    checkpoint = property(lambda self: Unpausable(), lambda self, value: None)
+    monkeypatch.setattr(Association, "_reactor_checkpoint", checkpoint, raising=False)
     files = write_series(tmp_path / "ct", 20)
     with scripted_pacs(lambda event: 0x0000, [CTImageStorage], [ExplicitVRLittleEndian]) as address:
         assert len(send(files, to(address, response_timeout_s=2.0)).instances) == 20
