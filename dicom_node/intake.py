@@ -56,7 +56,7 @@ class Intake:
         return taken
 
     def _take(self, series: SpooledSeries) -> str:
-        log = structlog.get_logger("intake").bind(series=series.key[:8])
+        log = structlog.get_logger().bind(series=series.key[:8])
         series_uid = _series_uid(series.instances[0])
         together = {path.name: path for path in (*self._earlier(series_uid), *series.instances)}
         case = self.cases.folder(case_id_of(series_uid, content_digest(tuple(together.values()))))

@@ -46,7 +46,7 @@ class JobEngine:
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._cases = CaseStore.under(settings.data_dir)
-        self._log = structlog.get_logger("jobs")
+        self._log = structlog.get_logger()
         self._stage_workflow: Callable[[str, int], Output]
         self._delivery_workflow: Callable[[str, int], Output]
 

@@ -41,5 +41,4 @@ def configure_logs(level: str, form: str) -> None:
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for name in ("intake", "jobs", "receiver", "delivery", "service", "spool"):
-        logging.getLogger(name).setLevel(level.upper())
+    logging.getLogger("dicom_node").setLevel(level.upper())

@@ -36,7 +36,7 @@ def serve(settings: NodeSettings) -> None:
         NodeAlreadyRunning: another node uses the same data directory.
         SelfTestFailed: the engines do not find what the digital thorax holds, or a model must not be used.
     """
-    log = structlog.get_logger("service")
+    log = structlog.get_logger()
     stopping = _stop_on_signals()
     make_directory(settings.data_dir)
     with sole_owner(settings.data_dir):
@@ -89,7 +89,7 @@ def sole_owner(data_dir: Path) -> Iterator[None]:
 
 
 def _watch(intake: Intake, stopping: threading.Event) -> None:
-    log = structlog.get_logger("service")
+    log = structlog.get_logger()
     while not stopping.wait(_LOOK_S):
         try:
             intake.take_complete()
