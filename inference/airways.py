@@ -28,8 +28,12 @@ _NARROWEST_RADIUS_MM = 3.5
 _WALL_MM = 2.5
 
 
-def find_airway(hu: Float32[np.ndarray, "slices rows columns"], body: Bool[np.ndarray, "slices rows columns"],
-                grid: Grid, midline_mm: float) -> Bool[np.ndarray, "slices rows columns"]:
+def find_airway(
+    hu: Float32[np.ndarray, "slices rows columns"],
+    body: Bool[np.ndarray, "slices rows columns"],
+    grid: Grid,
+    midline_mm: float,
+) -> Bool[np.ndarray, "slices rows columns"]:
     """Trachea and main bronchi with their walls; empty when there is no trachea in the volume.
 
     Args:
@@ -57,8 +61,12 @@ def _dilated(mask: Bool[np.ndarray, "a b c"], radius_mm: float, grid: Grid) -> B
     return ~_eroded(~mask, radius_mm, grid)
 
 
-def _trachea_chain(hu: Float32[np.ndarray, "slices rows columns"], body: Bool[np.ndarray, "slices rows columns"],
-                   grid: Grid, midline_mm: float) -> Bool[np.ndarray, "slices rows columns"]:
+def _trachea_chain(
+    hu: Float32[np.ndarray, "slices rows columns"],
+    body: Bool[np.ndarray, "slices rows columns"],
+    grid: Grid,
+    midline_mm: float,
+) -> Bool[np.ndarray, "slices rows columns"]:
     gas = (hu < _GAS_HU) & body
     round_gas = np.zeros_like(gas)
     for k in range(gas.shape[0]):
@@ -93,8 +101,12 @@ def _lumens(gas: Bool[np.ndarray, "rows columns"], grid: Grid, midline_mm: float
     return kept
 
 
-def _grown(hu: Float32[np.ndarray, "slices rows columns"], body: Bool[np.ndarray, "slices rows columns"],
-           seed: Bool[np.ndarray, "slices rows columns"], grid: Grid) -> Bool[np.ndarray, "slices rows columns"]:
+def _grown(
+    hu: Float32[np.ndarray, "slices rows columns"],
+    body: Bool[np.ndarray, "slices rows columns"],
+    seed: Bool[np.ndarray, "slices rows columns"],
+    grid: Grid,
+) -> Bool[np.ndarray, "slices rows columns"]:
     """Gas connected to the seed at the highest threshold that does not leak."""
     grown = seed
     for threshold in range(-960, -690, 20):

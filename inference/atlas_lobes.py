@@ -19,7 +19,7 @@ from inference.volumes import CtVolume, LobeMap
 
 
 @dataclass(frozen=True, slots=True)
-class AtlasLobeSegmenter:
+class AtlasLobes:
     """A `LobeSegmenter` that works everywhere, approximately."""
 
     identity: ClassVar[ModelIdentity] = ModelIdentity(

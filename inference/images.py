@@ -57,8 +57,9 @@ def to_grid(image: sitk.Image, *, frame_of_reference_uid: str) -> Grid:
     return Grid((slices, rows, columns), affine, frame_of_reference_uid)
 
 
-def resample(array: Shaped[np.ndarray, "a b c"], grid: Grid, onto: Grid, *, interpolation: Interpolation,
-             outside: float) -> Shaped[np.ndarray, "d e f"]:
+def resample(
+    array: Shaped[np.ndarray, "a b c"], grid: Grid, onto: Grid, *, interpolation: Interpolation, outside: float
+) -> Shaped[np.ndarray, "d e f"]:
     """Values of `array` (on `grid`) at the voxels of another grid; the type of the values stays.
 
     Args:
@@ -74,8 +75,9 @@ def resample(array: Shaped[np.ndarray, "a b c"], grid: Grid, onto: Grid, *, inte
     return to_array(resample_image(to_image(array, grid), grid, onto, interpolation=interpolation, outside=outside))
 
 
-def resample_image(image: sitk.Image, grid: Grid, onto: Grid, *, interpolation: Interpolation,
-                   outside: float) -> sitk.Image:
+def resample_image(
+    image: sitk.Image, grid: Grid, onto: Grid, *, interpolation: Interpolation, outside: float
+) -> sitk.Image:
     """`resample` for a caller that keeps working with ITK; `grid` names the frame of reference of `image`."""
     if grid.frame_of_reference_uid != onto.frame_of_reference_uid:
         raise GridMismatch(onto.description(), f"{grid.description()} in another frame of reference")

@@ -13,7 +13,6 @@ the level of the fourth rib in front and slopes a little down to the front.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -38,7 +37,7 @@ _LARGEST_SHIFT = 0.15
 """Furthest way a fissure is moved from its landmark, in lung heights (about 4 cm)."""
 _SAMPLE = 200_000
 
-Normalised = tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"], Float[np.ndarray, "n"]]
+Normalised = tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Float[np.ndarray, " n"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class FittedAtlas:
     """The same for the horizontal fissure; 0 on the left, which has none."""
 
     @classmethod
-    def fit(cls, lung: Bool[np.ndarray, "slices rows columns"], grid: Grid, side: Side) -> Self:
+    def fit(cls, lung: Bool[np.ndarray, "slices rows columns"], grid: Grid, side: Side) -> "FittedAtlas":
         """Lay the atlas into a lung, whatever the order of the axes of `grid`.
 
         Args:
@@ -86,7 +85,7 @@ class FittedAtlas:
         towards_left, depth, height = ((points_mm - low) / (high - low)).T
         return height, depth, towards_left if self.side is Side.LEFT else 1.0 - towards_left
 
-    def labels(self, points_mm: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, "n"]:
+    def labels(self, points_mm: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, " n"]:
         """The lobe of each LPS position in this lung."""
         height, depth, laterality = self.normalised(points_mm)
         is_lower = height < _oblique_height(self.side, depth, laterality) + self.oblique_shift
@@ -97,13 +96,14 @@ class FittedAtlas:
         return np.where(is_lower, np.uint8(Lobe.RLL), upper)
 
 
-def _oblique_height(side: Side, depth: Float[np.ndarray, "n"],
-                    laterality: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+def _oblique_height(
+    side: Side, depth: Float[np.ndarray, " n"], laterality: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
     front, back = _OBLIQUE_AT_FRONT[side], _OBLIQUE_AT_BACK[side]
     return front + (back - front) * depth - _TWIST * (laterality - 0.5) * (depth - 0.55)
 
 
-def _horizontal_height(depth: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+def _horizontal_height(depth: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     return _HORIZONTAL + _HORIZONTAL_SLOPE * (depth - 0.35)
 
 
@@ -112,11 +112,11 @@ def _share_of_lung(side: Side, lower: tuple[Lobe, Lobe]) -> float:
     return sum(share for lobe, share in of_side.items() if lobe in lower) / sum(of_side.values())
 
 
-def _shift(above: Float[np.ndarray, "n"], share: float) -> float:
+def _shift(above: Float[np.ndarray, " n"], share: float) -> float:
     """Shift of a surface that leaves `share` of the voxels below it, within the limits."""
     return float(np.clip(np.quantile(above, share), -_LARGEST_SHIFT, _LARGEST_SHIFT))
 
 
-def _triple(point: Float[np.ndarray, "3"]) -> tuple[float, float, float]:
+def _triple(point: Float[np.ndarray, " 3"]) -> tuple[float, float, float]:
     x, y, z = (float(c) for c in point)
     return x, y, z

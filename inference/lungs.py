@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cc3d
 import numpy as np
 import SimpleITK as sitk
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
 from inference.airways import find_airway
@@ -103,7 +103,7 @@ def _body(hu: Float32[np.ndarray, "slices rows columns"]) -> Mask:
 
     Opening by one voxel takes off couch shells and sheets (under 5 mm) but no chest wall.
     """
-    tissue = ndimage.binary_opening(hu > _TISSUE_HU, structure=ndimage.generate_binary_structure(3, 1))
+    tissue: Mask = ndimage.binary_opening(hu > _TISSUE_HU, structure=ndimage.generate_binary_structure(3, 1))
     if not tissue.any():
         return tissue
     body: Mask = cc3d.largest_k(tissue, k=1, connectivity=6, binary_image=True) > 0
@@ -126,7 +126,8 @@ def _lung_parts(gas: Mask, hu: Float32[np.ndarray, "slices rows columns"], grid:
     sizes_ml = np.bincount(labels.ravel(), minlength=count + 1) * grid.voxel_volume_ml
     boxes = ndimage.find_objects(labels)
     found = [
-        label for label in np.argsort(-sizes_ml)
+        label
+        for label in np.argsort(-sizes_ml)
         if label > 0 and sizes_ml[label] >= _SMALLEST_PART_ML and not _is_pure_gas(labels, int(label), boxes, hu)
     ]
     keep = np.zeros(count + 1, dtype=bool)
@@ -176,7 +177,9 @@ def _split(lung: Mask, grid: Grid, midline_mm: float) -> tuple[Mask, Mask]:
     return right, left
 
 
-def _markers(eroded: Mask, is_right: Bool[np.ndarray, "columns"]) -> np.ndarray | None:
+def _markers(
+    eroded: Bool[np.ndarray, "a b c"], is_right: Bool[np.ndarray, " columns"]
+) -> UInt8[np.ndarray, "a b c"] | None:
     """1 in right parts, 2 in left parts; None while a large part lies on both sides."""
     labels, count = cc3d.connected_components(eroded, connectivity=6, return_N=True)
     if not count:
@@ -187,7 +190,8 @@ def _markers(eroded: Mask, is_right: Bool[np.ndarray, "columns"]) -> np.ndarray 
     if np.any(large & (right_share > 1 - _ONE_SIDED) & (right_share < _ONE_SIDED)):
         return None
     value = np.where(large, np.where(right_share >= 0.5, 1, 2), 0)
-    return np.concatenate([[0], value]).astype(np.uint8)[labels]
+    marked: UInt8[np.ndarray, "a b c"] = np.concatenate([[0], value]).astype(np.uint8)[labels]
+    return marked
 
 
 def _closed(lung: Mask, forbidden: Mask, grid: Grid) -> Mask:
@@ -202,7 +206,7 @@ def _closed(lung: Mask, forbidden: Mask, grid: Grid) -> Mask:
     return largest
 
 
-def _onto(fine: Grid, mask: Mask, coarse: Grid) -> Mask:
+def _onto(fine: Grid, mask: Bool[np.ndarray, "a b c"], coarse: Grid) -> Mask:
     """A coarse mask on the fine grid, with a smooth outline and in one piece."""
     result = np.zeros(fine.shape, dtype=bool)
     if not mask.any():
@@ -214,7 +218,7 @@ def _onto(fine: Grid, mask: Mask, coarse: Grid) -> Mask:
     return result
 
 
-def _fine_box(mask: Mask, coarse: Grid, fine: Grid) -> Box:
+def _fine_box(mask: Bool[np.ndarray, "a b c"], coarse: Grid, fine: Grid) -> Box:
     """Voxels of the fine grid that a coarse mask can reach, one coarse voxel of margin included."""
     found = ndimage.find_objects(mask.astype(np.uint8))[0]
     ends = np.array([[s.start - 2 for s in found], [s.stop + 1 for s in found]], dtype=np.float64)
