@@ -191,17 +191,24 @@ def test_no_status_means_unknown_not_refused(tmp_path: Path, behaviour: Callable
     assert not caught.value.permanent
 
 
-def test_an_answer_is_not_lost_to_the_librarys_own_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As if the reactor had always just passed the point where it lets itself be paused.
-    class Unpausable(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            return True
-
-    checkpoint = property(lambda self: Unpausable(), lambda self, value: None)
-    monkeypatch.setattr(Association, "_reactor_checkpoint", checkpoint, raising=False)
+def test_an_answer_is_not_lost_to_the_librarys_own_thread(tmp_path: Path) -> None:
     files = write_series(tmp_path / "ct", 20)
-    with scripted_pacs(lambda event: 0x0000, [CTImageStorage], [ExplicitVRLittleEndian]) as address:
-        assert len(send(files, to(address, response_timeout_s=2.0)).instances) == 20
+    over = threading.Event()
+
+    def take_like_the_reactor() -> None:
+        while not over.is_set():
+            for thread in threading.enumerate():
+                if isinstance(thread, Association) and thread.is_requestor:
+                    thread.dimse.get_msg(block=False)
+
+    thief = threading.Thread(target=take_like_the_reactor)
+    thief.start()
+    try:
+        with scripted_pacs(lambda event: 0x0000, [CTImageStorage], [ExplicitVRLittleEndian]) as address:
+            assert len(send(files, to(address, response_timeout_s=2.0)).instances) == 20
+    finally:
+        over.set()
+        thief.join()
 
 
 def test_a_peer_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
