@@ -193,7 +193,7 @@ def _shared_plane(datasets: Sequence[Dataset]) -> _Plane:
     if np.abs(spacings - spacings[0]).max() > PIXEL_SPACING_TOLERANCE_MM:
         raise MixedSeries("Pixel Spacing", len(np.unique(spacings, axis=0)))
     along_row, along_column = orientations[0, :3], orientations[0, 3:]
-    lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
+    lengths = float(np.linalg.norm(along_row)), float(np.linalg.norm(along_column))
     if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(float(along_row @ along_column))) > COSINE_TOLERANCE:
         raise MissingGeometry("Image Orientation (Patient)")
     along_row = along_row / lengths[0]

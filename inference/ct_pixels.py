@@ -5,9 +5,10 @@ without complaint, and decoders of JPEG-LS and lossless JPEG paint the missing p
 """
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Integer
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEG2000, UID, JPEGLSNearLossless, RLELossless
 
 from inference.ct_headers import rescale
@@ -61,13 +62,20 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     return UID(syntax)
 
 
-def _stored_values(dataset: Dataset) -> Int[np.ndarray, "rows columns"]:
+def _stored_values(dataset: Dataset) -> Integer[np.ndarray, "rows columns"]:
+    """Decoded pixels, with the high bits that no value should use.
+
+    pydicom would blank those bits. Where pixels are not in a JPEG stream they are kept, so that a value that does not
+    fit is refused instead of becoming another HU.
+    """
     require_lossless(dataset)
     if not dataset.get("PixelData"):
         raise UnreadableInstance("it has no pixel data")
     _require_whole(dataset)
+    syntax = _transfer_syntax(dataset)
+    blanked = syntax.is_encapsulated and syntax != RLELossless
     try:
-        pixels = np.asarray(dataset.pixel_array)
+        pixels = np.asarray(pixel_array(dataset, correct_unused_bits=blanked))
     except Exception as fault:  # decoders of four libraries raise whatever they like
         raise UnreadableInstance(f"its pixels cannot be decoded ({type(fault).__name__})") from fault
     if pixels.shape != (int(dataset.Rows), int(dataset.Columns)):
@@ -91,7 +99,7 @@ def _require_whole(dataset: Dataset) -> None:
             raise UnreadableInstance("its compressed pixel data is cut off")
 
 
-def _padding(dataset: Dataset, stored: Int[np.ndarray, "rows columns"]) -> np.ndarray:
+def _padding(dataset: Dataset, stored: Integer[np.ndarray, "rows columns"]) -> np.ndarray:
     """Where stored values are padding (PS3.3 C.7.5.1.1.2), whichever sign the header gave to the value."""
     value = dataset.get("PixelPaddingValue")
     if value is None:
@@ -104,7 +112,7 @@ def _padding(dataset: Dataset, stored: Int[np.ndarray, "rows columns"]) -> np.nd
     return (stored >= min(ends)) & (stored <= max(ends))
 
 
-def _require_stored_bits(dataset: Dataset, stored: Int[np.ndarray, "rows columns"], padding: np.ndarray) -> None:
+def _require_stored_bits(dataset: Dataset, stored: Integer[np.ndarray, "rows columns"], padding: np.ndarray) -> None:
     bits, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation)
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
     if (((stored < low) | (stored > high)) & ~padding).any():

@@ -106,8 +106,11 @@ def test_any_axes_show_the_same_patient(
 
 
 def test_another_spacing_and_an_off_centre_field_show_the_same_patient(thorax: DigitalThorax) -> None:
-    other = draw_thorax(Grid.axial((40, 80, 130), (7.0, 4.5, 3.0), (-170.0, -170.0, -150.0),
-                                   frame_of_reference_uid=FRAME_OF_REFERENCE_UID))
+    other = draw_thorax(
+        Grid.axial(
+            (40, 80, 130), (7.0, 4.5, 3.0), (-170.0, -170.0, -150.0), frame_of_reference_uid=FRAME_OF_REFERENCE_UID
+        )
+    )
     for lobe in Lobe:
         assert other.lobes.volume_ml(lobe) == pytest.approx(thorax.lobes.volume_ml(lobe), rel=0.06)
     assert centre_mm(other.tumour, other.ct.grid) == pytest.approx(centre_mm(thorax.tumour, COARSE), abs=2.0)
