@@ -6,6 +6,7 @@ go through the same formatter, and only from level warning up.
 
 import logging
 import sys
+import warnings
 
 import structlog
 
@@ -42,3 +43,7 @@ def configure_logs(level: str, form: str) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("dicom_node").setLevel(level.upper())
+    # Both print values of malformed elements, which may be a patient's name.
+    for library in ("pydicom", "pynetdicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+    warnings.filterwarnings("ignore", module=r"pydicom\b")

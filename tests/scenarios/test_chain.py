@@ -55,7 +55,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory, test_data: Path) -> Iterator
     folder = tmp_path_factory.mktemp("chain")
     ct = test_data / "ct" / "lungdx_A0001"
     with orthanc(folder / "orthanc") as pacs, running_node(folder / "node", [pacs.address]) as node:
-        sent = storescu(node.address, sorted(ct.glob("*.dcm")), "-xs", "-aet", "TPS")
+        sent = storescu(node.address, sorted(ct.glob("*.dcm")), "-xt", "-aet", "TPS")
         assert sent.returncode == 0, sent.stderr
         assert [case.state for case in node.finished_cases()] == [CaseState.DELIVERED], node.log()
         yield Chain(folder, node, pacs, ct)
