@@ -1,4 +1,5 @@
 import os
+from functools import cache
 from pathlib import Path
 
 import cc3d
@@ -13,7 +14,7 @@ from inference.geometry import Grid, Reorientation
 from inference.images import to_array, to_grid
 from inference.lobar_atlas import SHARE_OF_BOTH_LUNGS, FittedAtlas
 from inference.lungs import Lungs
-from inference.thorax import ThoraxVariant, draw_thorax
+from inference.thorax import DigitalThorax, ThoraxVariant, draw_thorax
 from inference.volumes import CtVolume, LobeMap, SeriesReference
 
 DATA = Path(os.environ.get("PERFUSION_TEST_DATA", Path(__file__).parents[2] / "../shared/data"))
@@ -22,6 +23,16 @@ GRID = Grid.axial((76, 96, 96), (4.0, 4.0, 4.0), (-190.0, -184.0, -150.0), frame
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     return 2.0 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@cache
+def standard_thorax() -> DigitalThorax:
+    return draw_thorax(GRID)
+
+
+@cache
+def lobes_of_the_thorax() -> LobeMap:
+    return AtlasLobes().segment(standard_thorax().ct)
 
 
 def boxy_lungs() -> Lungs:
@@ -91,23 +102,31 @@ def test_the_fissures_run_as_in_the_body() -> None:
     assert np.all((laterality > 0.4) & (laterality < 0.6))
 
 
+def test_laterality_runs_from_the_mediastinum_to_the_ribs_on_both_sides() -> None:
+    lungs = boxy_lungs()
+    for side, medial_mm, lateral_mm in ((Side.RIGHT, -14.0, -126.0), (Side.LEFT, 14.0, 106.0)):
+        atlas = FittedAtlas.fit(lungs.side(side), GRID, side)
+        _, _, laterality = atlas.normalised(np.array([[medial_mm, 0.0, 0.0], [lateral_mm, 0.0, 0.0]]))
+        assert laterality[0] < 0.05
+        assert laterality[1] > 0.95
+
+
 @pytest.mark.parametrize(
     "flips", [(False, False, False), (False, True, True), (True, False, True), (True, True, False)]
 )
 def test_any_patient_position_gives_the_same_lobes_in_the_patient(flips: tuple[bool, bool, bool]) -> None:
-    ct = draw_thorax(GRID).ct
+    ct = standard_thorax().ct
     encode = Reorientation((0, 1, 2), flips)
     turned = CtVolume(np.ascontiguousarray(encode.apply(ct.hu)), encode.grid(GRID), ct.source)
     lobes = AtlasLobes().segment(turned)
     assert_lobes_lie_where_lobes_lie(lobes)
-    expected = AtlasLobes().segment(ct)
+    expected = lobes_of_the_thorax()
     for lobe in Lobe:
         assert dice(encode.undo(lobes.mask(lobe)), expected.mask(lobe)) > 0.995
 
 
 def test_lobes_of_the_digital_thorax_agree_with_its_own() -> None:
-    thorax = draw_thorax(GRID)
-    lobes = AtlasLobes().segment(thorax.ct)
+    thorax, lobes = standard_thorax(), lobes_of_the_thorax()
     found = {lobe: dice(lobes.mask(lobe), thorax.lobes.mask(lobe)) for lobe in Lobe}
     assert min(found.values()) > 0.8, found
     assert np.mean(list(found.values())) > 0.9, found
@@ -115,8 +134,8 @@ def test_lobes_of_the_digital_thorax_agree_with_its_own() -> None:
 
 
 def test_the_same_ct_gives_the_same_bytes() -> None:
-    ct = draw_thorax(GRID).ct
-    assert AtlasLobes().segment(ct).labels.tobytes() == AtlasLobes().segment(ct).labels.tobytes()
+    again = AtlasLobes().segment(standard_thorax().ct)
+    assert again.labels.tobytes() == lobes_of_the_thorax().labels.tobytes()
 
 
 def test_one_lung_alone_names_the_lobes_that_are_missing() -> None:

@@ -9,7 +9,6 @@ import hashlib
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +64,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> LungmaskSettings:
 
 
 @pytest.fixture(scope="module")
-def segmenter(settings: LungmaskSettings) -> Iterator[LungmaskLobes]:
-    yield LungmaskLobes(settings)
+def segmenter(settings: LungmaskSettings) -> LungmaskLobes:
+    return LungmaskLobes(settings)
 
 
 def truth() -> np.ndarray:

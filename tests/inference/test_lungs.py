@@ -99,6 +99,14 @@ def test_gas_below_the_lungs_is_not_lung(hu_of_gas: float, z_mm: tuple[float, fl
     assert lungs.volume_ml(Side.LEFT) == pytest.approx(80 * 160 * 140 / 1000, rel=0.1)
 
 
+def test_a_stomach_beside_the_lung_is_told_by_its_pure_gas() -> None:
+    hu = boxy_patient()
+    stomach = box((102, 150), (-60, 20), (-50, 30))
+    hu[stomach] = -1000.0
+    lungs = find_lungs(ct_of(hu, GRID))
+    assert not (lungs.right | lungs.left)[stomach].any()
+
+
 def test_a_foam_couch_and_air_around_the_patient_are_not_lung() -> None:
     hu = boxy_patient()
     hu[box((-180, 180), (130, 170), (-200, 200))] = 50.0
