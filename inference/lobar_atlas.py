@@ -6,10 +6,12 @@ a patient is finding the extent of the lung, and then moving each fissure up or 
 the lobes have their published shares of the lung.
 
 So a lobe's share says nothing about this patient as long as no limit was reached, and no fissure of the CT is looked
-at. A lung that the scan cuts off, or that lost a lobe, is fitted as if it were whole. Shares: healthy volunteers, supine, inspiration (n=32, PMC7490509 table 3). Courses: the oblique fissures start at
-the back at the level of T4 to T5, some 6 cm below the apex, and reach the diaphragm behind the anterior chest wall;
-their upper part faces laterally, their lower part medially (Proto and Ball, AJR 1983); the horizontal fissure lies at
-the level of the fourth rib in front and slopes a little down to the front.
+at. A lung that the scan cuts off, or that lost a lobe, is fitted as if it were whole.
+
+Shares: healthy volunteers, supine, inspiration (n=32, PMC7490509 table 3). Courses: the oblique fissures start at the
+back at the level of T4 to T5, some 6 cm below the apex, and reach the diaphragm behind the anterior chest wall; their
+upper part faces laterally, their lower part medially (Proto and Ball, AJR 1983); the horizontal fissure lies at the
+level of the fourth rib in front and slopes a little down to the front.
 """
 
 from dataclasses import dataclass
