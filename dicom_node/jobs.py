@@ -274,16 +274,25 @@ def case_of(attempts: Sequence[Attempt]) -> Case:
     stage = latest[-1].id.stage
     last = [a for a in latest if a.id.stage is stage]
     telling = _most_telling(last)
+    reason = _last_words(telling, attempts)
     return Case(
         case_id=attempts[0].id.case_id,
         state=_state(stage, telling),
         stage=stage,
-        code=str(telling.output.get("code", "")),
-        message=str(telling.output.get("message", "")),
+        code=str(reason.get("code", "")),
+        message=str(reason.get("message", "")),
         created_at_s=min(a.created_at_s for a in attempts),
         updated_at_s=max(a.updated_at_s for a in attempts),
         attempts=tuple(sorted(attempts, key=lambda a: (a.id.run, _order(a), a.id.unit, a.id.attempt))),
     )
+
+
+def _last_words(telling: Attempt, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """What the attempt says or, while it is queued or running, what the one before it said: why it is tried again."""
+    before = AttemptId(telling.id.case_id, telling.id.run, telling.id.unit, telling.id.attempt - 1)
+    if telling.is_active:
+        return next((a.output for a in attempts if a.id == before), {})
+    return telling.output
 
 
 def _most_telling(attempts: Sequence[Attempt]) -> Attempt:

@@ -10,10 +10,12 @@ from dicom_node.config import NodeSettings
 from dicom_node.errors import SelfTestFailed
 from inference.anatomy import Lobe, Side
 from inference.engine import PerfusionResult, build_engine
-from inference.thorax import DigitalThorax, draw_thorax
+from inference.thorax import DEFAULT_GRID, DigitalThorax, draw_thorax
 
 LEAST_LUNG_DICE = 0.85
 """Per side. Far below what either lobe engine reaches on the thorax, far above what a swapped side would give."""
+SPACING_MM = (5.0, 3.0, 3.0)
+"""Like a coarse planning CT."""
 _QUESTION = "The digital thorax was not recognised"
 
 
@@ -24,7 +26,7 @@ def run_self_test(settings: NodeSettings) -> None:
         SelfTestFailed: a lung is not where it is, a lobe is missing, or the poorly perfused region is not found.
         ModelError: a model cannot be used.
     """
-    thorax = draw_thorax()
+    thorax = draw_thorax(DEFAULT_GRID.with_spacing(SPACING_MM))
     result = build_engine(settings.engine).run(thorax.ct)
     for side in Side:
         dice = _dice(result.lobes.lung(side), thorax.lobes.lung(side))

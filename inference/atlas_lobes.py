@@ -23,7 +23,9 @@ class AtlasLobes:
     """A `LobeSegmenter` that works everywhere, approximately."""
 
     identity: ClassVar[ModelIdentity] = ModelIdentity(
-        "atlas-lobes", "1", caveat="Approximate lobes: registered atlas, fissures not seen."
+        "atlas-lobes",
+        "1",
+        caveat="Approximate lobes: atlas fitted to the lungs by published volume shares, fissures not seen.",
     )
 
     def segment(self, ct: CtVolume) -> LobeMap:

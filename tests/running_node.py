@@ -18,7 +18,7 @@ from dicom_node.cases import CaseFolder, CaseStore
 from dicom_node.delivery import Destination, echo, send
 from dicom_node.errors import DeliveryError
 from dicom_node.jobs import Case, JobBook
-from tests.peers import eventually, free_port
+from tests.peers import eventually, free_port, listens
 
 START_LIMIT_S = 120.0
 CASE_LIMIT_S = 240.0
@@ -48,6 +48,8 @@ class RunningNode:
 
     def answers(self) -> bool:
         assert self.process is None or self.process.poll() is None, self.log()
+        if not listens(self.address.port):
+            return False
         try:
             echo(Destination("node", self.address, calling_ae_title="TPS"))
         except DeliveryError:

@@ -130,7 +130,10 @@ def test_lobes_of_the_digital_thorax_agree_with_its_own() -> None:
     found = {lobe: dice(lobes.mask(lobe), thorax.lobes.mask(lobe)) for lobe in Lobe}
     assert min(found.values()) > 0.8, found
     assert np.mean(list(found.values())) > 0.9, found
-    assert lobes.segmenter.caveat == "Approximate lobes: registered atlas, fissures not seen."
+    assert (
+        lobes.segmenter.caveat
+        == "Approximate lobes: atlas fitted to the lungs by published volume shares, fissures not seen."
+    )
 
 
 def test_the_same_ct_gives_the_same_bytes() -> None:

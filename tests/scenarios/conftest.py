@@ -6,13 +6,13 @@ import pytest
 from pydicom import Dataset
 
 from inference.ct_instances import ct_instances
-from inference.thorax import draw_thorax
+from inference.thorax import DEFAULT_GRID, draw_thorax
 from tests.running_node import save_instances
 
 
 @pytest.fixture(scope="session")
 def thorax_instances() -> list[Dataset]:
-    return ct_instances(draw_thorax().ct)
+    return ct_instances(draw_thorax(DEFAULT_GRID.with_spacing((5.0, 3.0, 3.0))).ct)
 
 
 @pytest.fixture(scope="session")

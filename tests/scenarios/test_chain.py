@@ -42,6 +42,15 @@ class Chain:
         path.write_bytes(content)
         return path
 
+    def decompressed(self) -> Path:
+        """The CT in implicit VR, by dcmtk."""
+        folder = self.folder / "plain"
+        if not folder.exists():
+            folder.mkdir()
+            for path in sorted(self.ct.glob("*.dcm")):
+                subprocess.run([program("dcmdjpls"), "+ti", str(path), str(folder / path.name)], check=True)
+        return folder
+
     def result(self) -> PerfusionResult:
         case = next(c for c in self.node.cases() if c.state is CaseState.DELIVERED)
         return read_result(self.node.folder_of(case).result)
@@ -74,11 +83,7 @@ def test_pacs_holds_one_map_and_one_structure_set_in_the_study_of_the_ct(chain: 
 
 def test_the_same_ct_sent_decompressed_in_implicit_vr_gives_the_same_objects(chain: Chain) -> None:
     before = chain.stored()
-    plain = chain.folder / "plain"
-    plain.mkdir(exist_ok=True)
-    for path in sorted(chain.ct.glob("*.dcm")):
-        subprocess.run([program("dcmdjpls"), "+ti", str(path), str(plain / path.name)], check=True)
-    sent = storescu(chain.node.address, sorted(plain.glob("*.dcm")), "-xi")
+    sent = storescu(chain.node.address, sorted(chain.decompressed().glob("*.dcm")), "-xi")
     assert sent.returncode == 0, sent.stderr
     cases = chain.node.finished_cases(2)
     assert {case.state for case in cases} == {CaseState.DELIVERED}
@@ -112,10 +117,9 @@ def test_dcmqi_reads_the_map_slice_by_slice_as_it_was_computed(chain: Chain) -> 
 @pytest.mark.parametrize("mode", [(), ("--xor-contours",)], ids=["filled", "xor"])
 def test_plastimatch_finds_every_roi_where_our_masks_are(chain: Chain, mode: tuple[str, ...]) -> None:
     out = chain.folder / f"plastimatch{len(mode)}"
-    command = [tool("plastimatch"), "convert", "--input", str(chain.one("RTSTRUCT")), "--referenced-ct", str(chain.ct)]
-    subprocess.run(
-        [*command, "--output-prefix", str(out), "--prefix-format", "nii.gz", *mode], check=True, capture_output=True
-    )
+    command = [tool("plastimatch"), "convert", "--input", str(chain.one("RTSTRUCT")), "--referenced-ct"]
+    command += [str(chain.decompressed()), "--output-prefix", str(out), "--prefix-format", "nii.gz", *mode]
+    subprocess.run(command, check=True, capture_output=True)
     result, labels = chain.result(), chain.result().lobes
     separator = StructureSetOptions().name_separator
     masks = {
