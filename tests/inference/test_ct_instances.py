@@ -93,6 +93,19 @@ def test_each_lossless_syntax_carries_the_same_content(small: DigitalThorax, tmp
     assert content_digest(read_ct_series(read)) == content_digest(small.ct)
 
 
+FLOOR_OF = {"S": (0, 1, 0), "P": (0, -1, 0), "DL": (1, 0, 0), "DR": (-1, 0, 0)}
+
+
+@pytest.mark.parametrize(("axes", "position"), PATIENT_POSITIONS.items(), ids=PATIENT_POSITIONS.values())
+def test_patient_positions_are_those_of_the_standard(
+    axes: tuple[tuple[int, ...], tuple[int, ...]], position: str
+) -> None:
+    row, column = axes
+    assert column == FLOOR_OF[position[2:]]  # what the patient lies on is at the bottom of the image
+    into_the_gantry = (0, 0, 1 if position.startswith("HF") else -1)
+    assert tuple(np.cross(row, column)) == into_the_gantry
+
+
 @pytest.mark.parametrize(("axes", "position"), PATIENT_POSITIONS.items(), ids=PATIENT_POSITIONS.values())
 def test_each_patient_position_shows_the_tumour_at_the_same_place_in_the_patient(
     axes: tuple[tuple[int, ...], tuple[int, ...]], position: str
