@@ -117,7 +117,11 @@ def jobs(config: Site = None, as_json: AsJson = False) -> None:
 
     settings = _settings(config)
     spool = Spool(settings.data_dir / "spool")
-    arrivals = [output.Arrival(s.key, len(s.instances), s.interrupted) for s in spool.series()]
+    # This process does not see which associations live; a series in which nothing moves any more has lost its own.
+    arrivals = [
+        output.Arrival(s.key, len(s.instances), s.interrupted and s.quiet_for_s > settings.quiet_period_s)
+        for s in spool.series()
+    ]
     with _job_book(settings) as book:
         cases = book.cases()
     if as_json:

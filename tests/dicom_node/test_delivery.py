@@ -191,7 +191,7 @@ def test_no_status_means_unknown_not_refused(tmp_path: Path, behaviour: Callable
     assert not caught.value.permanent
 
 
-def test_an_answer_is_not_lost_to_the_librarys_own_thread(tmp_path: Path) -> None:
+def test_an_answer_is_not_lost_to_a_thread_of_the_library(tmp_path: Path) -> None:
     files = write_series(tmp_path / "ct", 20)
     over = threading.Event()
 
