@@ -90,8 +90,12 @@ class CaseFolder:
         """The received instances in a fixed order."""
         return sorted(self.received.glob("*.dcm"))
 
+    def object(self, kind: str) -> Path:
+        """The encoded object of that kind."""
+        return self.objects / f"{kind}.dcm"
+
     def object_paths(self) -> list[Path]:
-        """The encoded objects in the order they are sent."""
+        """The encoded objects in the order of their names."""
         return sorted(self.objects.glob("*.dcm"))
 
     def record(self) -> CaseRecord:

@@ -7,6 +7,7 @@ node works with. Every key has a default except the destinations; `configs/node/
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from dicom_node.addresses import AeAddress, check_ae_title
 from dicom_node.delivery import Destination
 from dicom_node.errors import ConfigurationError
 from dicom_node.objects.codes import RoiType
+from dicom_node.objects.identifiers import ObjectKind
 from dicom_node.objects.structure_set import StructureSetOptions
 from dicom_node.receiver import ReceiverSettings
 from inference.engine import EngineSettings
@@ -42,6 +44,8 @@ class NodeSettings:
     minimum_free_mb: int
     """Below this much free disk nothing is accepted."""
     destinations: tuple[Destination, ...]
+    objects: Mapping[str, tuple[ObjectKind, ...]]
+    """Which objects each destination gets; many planning systems refuse Parametric Maps."""
     engine: EngineSettings
     structure_set: StructureSetOptions
     stage_timeout_s: float
@@ -96,6 +100,7 @@ class _Destination(_Section):
     ae_title: AeTitle
     host: str
     port: Port
+    objects: list[ObjectKind] = Field(default=list(ObjectKind), min_length=1)
 
 
 class _FunctionRule(_Section):
@@ -215,6 +220,7 @@ def _settings(site: _Site, source: str, base: Path) -> NodeSettings:
             Destination(d.name, AeAddress(d.ae_title, d.host, d.port), calling_ae_title=node.ae_title)
             for d in site.destinations
         ),
+        objects={d.name: tuple(d.objects) for d in site.destinations},
         engine=_engine(site.inference, base),
         structure_set=StructureSetOptions(
             name_separator=site.objects.name_separator,

@@ -156,7 +156,8 @@ class JobEngine:
         except KeyError:
             return _not_done("UNKNOWN_DESTINATION", "The site has no destination of this name any more.", again=False)
         try:
-            report = send(folder.object_paths(), destination)
+            kinds = self._settings.objects[destination.name]
+            report = send([folder.object(kind) for kind in kinds], destination)
         except DeliveryError as fault:
             used_up = tries > len(self._settings.retry_delays_s) and not isinstance(fault, PeerUnreachable)
             again = not fault.permanent and not used_up

@@ -11,18 +11,19 @@ process of its own (`child`); `perfnode process` runs the same functions without
 
 from collections.abc import Callable
 
-from inference.ct_series import read_ct_series
 from pydicom import Dataset, dcmread
 
 from dicom_node.cases import CaseFolder, written_durably
 from dicom_node.config import NodeSettings
 from dicom_node.durable_files import make_directory
+from dicom_node.objects.identifiers import ObjectKind
 from dicom_node.objects.parametric_map import encode_parametric_map
 from dicom_node.objects.provenance import ResultContext, result_context
 from dicom_node.objects.structure_set import encode_structure_set
 from dicom_node.result_files import read_ct, read_result, write_ct, write_result
 from dicom_node.stages import Stage
 from dicom_node.summary import draw_summary
+from inference.ct_series import read_ct_series
 from inference.engine import PerfusionResult, build_engine
 
 
@@ -58,8 +59,10 @@ def encode(case: CaseFolder, settings: NodeSettings) -> None:
     ct, result = read_ct(case.ct), read_result(case.result)
     headers = [dcmread(path, stop_before_pixels=True) for path in case.instances()]
     context = result_context(ct, headers, result, settings.settings_digest())
-    for name, encoder in OBJECTS.items():
-        _keep_object(case, name, encoder(result, context, settings))
+    make_directory(case.objects)
+    for kind, encoder in OBJECTS.items():
+        with written_durably(case.object(kind)) as part:
+            encoder(result, context, settings).save_as(part, enforce_file_format=True)
     with written_durably(case.summary) as part:
         draw_summary(ct, result, part)
 
@@ -74,8 +77,11 @@ def _structure_set(result: PerfusionResult, context: ResultContext, settings: No
 
 Encoder = Callable[[PerfusionResult, ResultContext, NodeSettings], Dataset]
 
-OBJECTS: dict[str, Encoder] = {"1-parametric-map": _parametric_map, "2-structure-set": _structure_set}
-"""Every object of a case by file name, in the order they are sent."""
+OBJECTS: dict[ObjectKind, Encoder] = {
+    ObjectKind.PARAMETRIC_MAP: _parametric_map,
+    ObjectKind.STRUCTURE_SET: _structure_set,
+}
+"""Every object of a case, in the order they are sent."""
 
 StageFunction = Callable[[CaseFolder, NodeSettings], None]
 
@@ -85,9 +91,3 @@ STAGES: dict[Stage, tuple[StageFunction, Stage]] = {
     Stage.ENCODE: (encode, Stage.DELIVER),
 }
 """What each stage does and which stage follows; `deliver` ends the road once per destination."""
-
-
-def _keep_object(case: CaseFolder, name: str, dataset: Dataset) -> None:
-    make_directory(case.objects)
-    with written_durably(case.objects / f"{name}.dcm") as part:
-        dataset.save_as(part, enforce_file_format=True)

@@ -38,6 +38,7 @@ def serve(settings: NodeSettings) -> None:
     """
     log = structlog.get_logger()
     stopping = _stop_on_signals()
+    os.umask(0o077)  # what we keep is patient data
     make_directory(settings.data_dir)
     with sole_owner(settings.data_dir):
         self_test(settings)

@@ -109,9 +109,12 @@ class RunningNode:
 
 @contextmanager
 def running_node(
-    folder: Path, destinations: Sequence[AeAddress], *, quiet_period_s: float = 1.0
+    folder: Path, destinations: Sequence[AeAddress], *, quiet_period_s: float = 1.0, last_gets: str = ""
 ) -> Iterator[RunningNode]:
-    """Start a node that delivers to `destinations`, named `d0`, `d1`, …, trying again every second."""
+    """Start a node that delivers to `destinations`, named `d0`, `d1`, …, trying again every second.
+
+    `last_gets` is the only kind of object that the last of them gets; empty for all.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", free_port()))
     tables = "".join(
@@ -121,6 +124,7 @@ def running_node(
     node.site_file.write_text(
         f'[node]\nport = {node.address.port}\ndata_dir = "data"\nquiet_period_s = {quiet_period_s}\n'
         f'minimum_free_mb = 100\n[work]\nretry_delays_s = [1, 1, 1]\n[log]\nformat = "json"\n{tables}'
+        + (f'objects = ["{last_gets}"]\n' if last_gets else "")
     )
     node.start()
     try:

@@ -41,7 +41,7 @@ def test_processing_twice_in_two_processes_gives_the_same_bytes(tmp_path: Path, 
         done = perfnode("process", str(thorax_files[0].parent), "--out", str(out))
         assert done.returncode == 0, done.stdout + done.stderr
         made.append({path.name: path.read_bytes() for path in out.iterdir()})
-    assert set(made[0]) == {"1-parametric-map.dcm", "2-structure-set.dcm", "summary.png"}
+    assert set(made[0]) == {"parametric-map.dcm", "structure-set.dcm", "summary.png"}
     assert made[0] == made[1]
 
 
@@ -59,8 +59,8 @@ def test_objects_say_that_they_are_research_and_that_the_engines_are_approximate
     done = perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path))
     assert "not a trained network" in done.stdout
     assert "pproximate" in done.stdout
-    perfusion = dcmread(tmp_path / "1-parametric-map.dcm", stop_before_pixels=True)
-    structures = dcmread(tmp_path / "2-structure-set.dcm", stop_before_pixels=True)
+    perfusion = dcmread(tmp_path / "parametric-map.dcm", stop_before_pixels=True)
+    structures = dcmread(tmp_path / "structure-set.dcm", stop_before_pixels=True)
     assert perfusion.ContentQualification == "RESEARCH"
     assert "RESEARCH" in structures.StructureSetLabel
     assert "pproximate" in structures.StructureSetDescription
