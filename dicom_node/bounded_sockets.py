@@ -161,10 +161,15 @@ class BoundedServer(ThreadedAssociationServer):  # type: ignore[misc]
         self.shutdown()
         deadline = time.monotonic() + grace_s
         for association in self.active_associations:
-            association.join(max(0.0, deadline - time.monotonic()))
+            if association.is_established:  # a connection that never asked for one has nothing to finish
+                association.join(max(0.0, deadline - time.monotonic()))
         for association in self.active_associations:
-            association.abort()
-            association.join(5.0)
+            if association.is_established:
+                association.abort()
+                association.join(5.0)
+            else:  # its thread waits for a request that will not come any more, and ends by itself
+                association.dul.socket.close()
+                association.kill()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Refuse a connection beyond the limit before anything is read from it."""
