@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dicom_node.addresses import AeAddress
-from dicom_node.cases import CaseStore
+from dicom_node.jobs import CaseState
 from dicom_node.offline import dicom_files
 from dicom_node.storage_folder import StorageFolder
 from inference.ct_instances import ct_instances
@@ -27,6 +27,8 @@ from tests.running_node import RunningNode, running_node, save_instances
 
 QUIET_PERIOD_S = 2.0
 IDLE_S = 3.0
+OBJECTS = 2
+LIMIT_S = 600.0
 
 
 class MemorySampler(threading.Thread):
@@ -35,17 +37,17 @@ class MemorySampler(threading.Thread):
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._process = psutil.Process(pid)
-        self._stop = threading.Event()
+        self._ended = threading.Event()
         self.peak_mb = 0.0
 
     def run(self) -> None:
         """Sample until stopped."""
-        while not self._stop.wait(0.05):
+        while not self._ended.wait(0.05):
             self.peak_mb = max(self.peak_mb, tree_mb(self._process))
 
     def stop(self) -> float:
         """Stop, and return the peak in MB."""
-        self._stop.set()
+        self._ended.set()
         self.join()
         return self.peak_mb
 
@@ -86,12 +88,12 @@ def _one_round(scratch: Path, files: list[Path]) -> list[str]:
     pacs.start()
     try:
         with running_node(scratch / "node", [pacs.address], quiet_period_s=QUIET_PERIOD_S) as node:
-            return _measure(node, files)
+            return _measure(node, files, pacs)
     finally:
         pacs.stop()
 
 
-def _measure(node: RunningNode, files: list[Path]) -> list[str]:
+def _measure(node: RunningNode, files: list[Path], pacs: StorageFolder) -> list[str]:
     assert node.process is not None
     time.sleep(IDLE_S)
     idle_mb = tree_mb(psutil.Process(node.process.pid))
@@ -100,11 +102,11 @@ def _measure(node: RunningNode, files: list[Path]) -> list[str]:
     started = time.monotonic()
     node.send(files)
     sent = time.monotonic()
-    (case,) = node.finished_cases()
+    while len(pacs.instances()) < OBJECTS and time.monotonic() < sent + LIMIT_S:
+        time.sleep(0.05)
     done = time.monotonic()
-    objects = CaseStore.under(node.data_dir).folder(case.case_id).object_paths()
-    assert case.state == "DELIVERED", case
-    assert len(objects) == 2
+    (case,) = node.finished_cases()
+    assert case.state is CaseState.DELIVERED, case
     figures = (idle_mb, sent - started, done - sent, QUIET_PERIOD_S, sampler.stop())
     return [f"{figure:.1f}" for figure in figures]
 

@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> int:
             from dicom_node.pipeline import STAGES
             from dicom_node.stages import Stage
 
-            STAGES[Stage(stage)][0](case, settings)
+            STAGES[Stage(stage)](case, settings)
     except (InferenceError, NodeError) as fault:
         if not fault.permanent:
             raise

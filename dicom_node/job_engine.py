@@ -33,9 +33,8 @@ from dicom_node.jobs import (
     database_url,
     delivery_queue,
 )
-from dicom_node.stages import Stage
+from dicom_node.stages import FOLLOWING, Stage
 
-FOLLOWING = {Stage.READ: Stage.INFER, Stage.INFER: Stage.ENCODE, Stage.ENCODE: Stage.DELIVER}
 _POLL_S = 0.5
 Output = dict[str, Any]
 

@@ -40,7 +40,7 @@ def process_folder(ct_dir: Path, out: Path, settings: NodeSettings, progress: Ca
         case.received.mkdir()
         for number, path in enumerate(files):
             (case.received / f"{number:06d}.dcm").symlink_to(path.resolve())
-        for stage, _ in STAGES.values():
+        for stage in STAGES.values():
             stage(case, settings)
         out.mkdir(parents=True, exist_ok=True)
         for made in (*case.object_paths(), case.summary):

@@ -85,9 +85,5 @@ OBJECTS: dict[ObjectKind, Encoder] = {
 
 StageFunction = Callable[[CaseFolder, NodeSettings], None]
 
-STAGES: dict[Stage, tuple[StageFunction, Stage]] = {
-    Stage.READ: (read, Stage.INFER),
-    Stage.INFER: (infer, Stage.ENCODE),
-    Stage.ENCODE: (encode, Stage.DELIVER),
-}
-"""What each stage does and which stage follows; `deliver` ends the road once per destination."""
+STAGES: dict[Stage, StageFunction] = {Stage.READ: read, Stage.INFER: infer, Stage.ENCODE: encode}
+"""What each stage does; `deliver` is `delivery.send`, once per destination."""

@@ -65,8 +65,6 @@ class SpooledSeries:
     directory: Path
     instances: tuple[Path, ...]
     """Sorted by name, which says nothing about slice order."""
-    last_received_at_s: float
-    """Seconds since the epoch, from file times."""
     quiet_for_s: float
     """Seconds since something arrived; not fooled by a wall clock that is set back while the node runs."""
     open_associations: int
@@ -269,7 +267,6 @@ class Spool:
                 key=key,
                 directory=directory,
                 instances=tuple(directory / name for name in names),
-                last_received_at_s=newest,
                 quiet_for_s=self._quiet_for_s(key, newest),
                 open_associations=alive,
                 interrupted=sum(marker.suffix == ".open" for marker in markers) > alive,

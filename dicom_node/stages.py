@@ -14,3 +14,7 @@ class Stage(StrEnum):
     """DICOM objects are made."""
     DELIVER = "deliver"
     """Objects are sent, to each destination on its own."""
+
+
+FOLLOWING = {Stage.READ: Stage.INFER, Stage.INFER: Stage.ENCODE, Stage.ENCODE: Stage.DELIVER}
+"""Which stage comes after which; `deliver` ends the road."""

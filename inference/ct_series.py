@@ -13,8 +13,7 @@ from pydicom.dataset import Dataset
 
 from inference.ct_headers import require_usable_headers
 from inference.ct_pixels import require_lossless, slice_hu
-from inference.errors import UnreadableInstance
-from inference.volumes import CtVolume, SeriesReference
+from inference.volumes import CtVolume
 
 
 def read_ct_series(datasets: Sequence[Dataset]) -> CtVolume:
@@ -57,19 +56,6 @@ def read_ct_series(datasets: Sequence[Dataset]) -> CtVolume:
     for k, dataset in enumerate(stack.datasets):
         hu[k] = slice_hu(dataset)
     return CtVolume(hu, stack.grid, stack.source)
-
-
-def in_slice_order(datasets: Sequence[Dataset], reference: SeriesReference) -> list[Dataset]:
-    """The datasets of a series, headers suffice, one for each slice of a volume read from it.
-
-    Raises:
-        UnreadableInstance: a slice has no dataset.
-    """
-    by_uid = {str(dataset.SOPInstanceUID): dataset for dataset in reversed(datasets)}
-    missing = [uid for uid in reference.sop_instance_uids if uid not in by_uid]
-    if missing:
-        raise UnreadableInstance(f"{len(missing)} instance(s) of the series are not there")
-    return [by_uid[uid] for uid in reference.sop_instance_uids]
 
 
 def content_digest(ct: CtVolume) -> str:

@@ -34,10 +34,6 @@ def uid_from(*parts: str) -> str:
     return f"2.25.{int.from_bytes(uuid, 'big')}"
 
 
-IMPLEMENTATION_CLASS_UID = uid_from("perfusion-node", "implementation class")
-"""(0002,0012): the same for all versions; the version is in the Implementation Version Name."""
-
-
 @dataclass(frozen=True, slots=True)
 class Identifiers:
     """Gives each role of one result its UID."""

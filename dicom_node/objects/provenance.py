@@ -28,7 +28,9 @@ from pydicom.uid import UID
 
 from dicom_node.errors import EncodingError
 from dicom_node.objects.codes import ACQUISITION_EQUIPMENT
-from dicom_node.objects.identifiers import IMPLEMENTATION_CLASS_UID, Identifiers
+from dicom_node.objects.identifiers import Identifiers
+from dicom_node.part10 import IMPLEMENTATION_CLASS_UID
+from inference.ct_series import content_digest
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
 from inference.quality import Finding, Severity
@@ -229,13 +231,11 @@ def result_context(
     source = SourceSeries.of(datasets, ct.source)
     segmenter, model = result.lobes.segmenter, result.perfusion.model
     node_version = software_version()
-    digest = hashlib.sha256(source.sha256().encode())
-    digest.update(np.ascontiguousarray(ct.hu).data)
     return ResultContext(
         source=source,
         equipment=Equipment(node_version),
         identifiers=Identifiers(
-            source_sha256=digest.hexdigest(),
+            source_sha256=hashlib.sha256(f"{source.sha256()} {content_digest(ct)}".encode()).hexdigest(),
             software_version=node_version,
             model_digests=tuple(part for m in (segmenter, model) for part in (m.name, m.version, m.weights_sha256)),
             settings_sha256=settings_sha256,

@@ -17,7 +17,7 @@ from inference import errors
 from inference.ct_headers import require_usable_headers
 from inference.ct_instances import ct_instances
 from inference.ct_pixels import slice_hu
-from inference.ct_series import content_digest, in_slice_order, read_ct_series
+from inference.ct_series import content_digest, read_ct_series
 from inference.geometry import Grid
 from inference.thorax import FRAME_OF_REFERENCE_UID, DigitalThorax, draw_thorax
 
@@ -136,13 +136,6 @@ def test_headers_alone_give_grid_and_order(small: DigitalThorax, series: list[Fi
     assert stack.grid.matches(SMALL)
     assert stack.source == small.ct.source
     assert [dataset.SOPInstanceUID for dataset in stack.datasets] == list(small.ct.source.sop_instance_uids)
-
-
-def test_slice_order_follows_the_reference(small: DigitalThorax, series: list[FileDataset]) -> None:
-    ordered = in_slice_order([*series[::-1], series[3]], small.ct.source)
-    assert tuple(dataset.SOPInstanceUID for dataset in ordered) == small.ct.source.sop_instance_uids
-    with pytest.raises(errors.UnreadableInstance, match=r"2 instance\(s\)"):
-        in_slice_order(series[2:], small.ct.source)
 
 
 def test_the_digest_knows_pixels_geometry_and_identity(small: DigitalThorax, series: list[FileDataset]) -> None:
