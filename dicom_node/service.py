@@ -69,7 +69,8 @@ def self_test(settings: NodeSettings) -> None:
     timeout_s = settings.stage_timeout_s
     if run_in_child(SELF_TEST, folder.path, settings.source, timeout_s=timeout_s, stop=lambda: False) == REJECTED:
         outcome = folder.outcome(SELF_TEST) or {}
-        raise SelfTestFailed(str(outcome.get("code", "")), str(outcome.get("message", "")))
+        code, message = str(outcome.get("code", "")), str(outcome.get("message", ""))
+        raise SelfTestFailed(code, message if code == SelfTestFailed.code else f"{code}: {message}")
 
 
 @contextmanager
