@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dicom_node.addresses import AeAddress
-from dicom_node.jobs import CaseState
+from dicom_node.attempts import CaseState
 from dicom_node.offline import dicom_files
 from dicom_node.storage_folder import StorageFolder
 from inference.ct_instances import ct_instances

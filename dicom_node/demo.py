@@ -20,10 +20,11 @@ from pydicom import dcmread
 from rich.console import Console
 
 from dicom_node.addresses import AeAddress
+from dicom_node.attempts import Case, CaseState
 from dicom_node.cases import CaseStore
 from dicom_node.delivery import Destination, echo, send
 from dicom_node.errors import DeliveryError, DemoFailed
-from dicom_node.jobs import Case, CaseState, JobBook
+from dicom_node.jobs import JobBook
 from dicom_node.offline import dicom_files
 from dicom_node.output import print_case, print_lobar_table
 from dicom_node.progress import Progress

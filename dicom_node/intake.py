@@ -69,7 +69,7 @@ class Intake:
         else:
             self.spool.take(series, case.received)
             self._register(case)
-            self.jobs.submit(case.case_id)
+            self.jobs.start(case.case_id)
             log.info("case_opened", case=case.case_id, instances=len(together), new=len(series.instances))
         return case.case_id
 

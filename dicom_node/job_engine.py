@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
+from dicom_node.attempts import AttemptId, Result
 from dicom_node.cases import CaseStore
 from dicom_node.child import REJECTED, run_in_child
 from dicom_node.config import NodeSettings
@@ -27,8 +28,6 @@ from dicom_node.jobs import (
     DELIVERY_WORKFLOW,
     STAGE_WORKFLOW,
     WORK_QUEUE,
-    AttemptId,
-    Result,
     database_path,
     database_url,
     delivery_queue,

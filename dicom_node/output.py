@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node.jobs import Case, CaseState
+from dicom_node.attempts import Case, CaseState
 from inference.anatomy import Lobe
 
 _STYLES = {

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 
-from dicom_node.jobs import CaseState
+from dicom_node.attempts import CaseState
 from dicom_node.objects.structure_set import StructureSetOptions
 from dicom_node.result_files import read_ct, read_result
 from inference.anatomy import Lobe, Side

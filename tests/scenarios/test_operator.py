@@ -1,11 +1,12 @@
 """What an operator does: a PACS that is down, a case that is cancelled and tried again, a series that is sent again."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from dicom_node.addresses import AeAddress
-from dicom_node.jobs import CaseState
+from dicom_node.attempts import CaseState
 from dicom_node.storage_folder import StorageFolder
 from tests.peers import eventually, free_port
 from tests.running_node import running_node
@@ -61,6 +62,15 @@ def test_a_cancelled_case_is_not_sent_until_it_is_retried_and_sending_again_deli
         assert eventually(lambda: len(pacs.instances()) == 2, 60.0), node.log()
         assert {path: path.read_bytes() for path in pacs.instances()} == first
         assert len(node.cases()) == 1
+
+        # Somebody has cleaned up the disk: the series is a new one, and still gives the same objects.
+        node.finished_cases()
+        shutil.rmtree(node.folder_of(node.only_case()).path)
+        for path in first:
+            path.unlink()
+        node.send(thorax_files)
+        assert eventually(lambda: len(pacs.instances()) == 2, 60.0), node.log()
+        assert {path: path.read_bytes() for path in pacs.instances()} == first
 
 
 def test_late_slices_make_a_new_case_of_the_whole_series(

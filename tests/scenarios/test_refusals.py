@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import MRImageStorage
 
 from dicom_node.addresses import AeAddress
-from dicom_node.jobs import CaseState
+from dicom_node.attempts import CaseState
 from dicom_node.storage_folder import StorageFolder
 from inference.ct_instances import ct_instances
 from inference.thorax import ThoraxVariant, draw_thorax

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.attempts import Attempt, AttemptId, CaseState, Result, case_of
 from dicom_node.errors import NeverStarted
-from dicom_node.jobs import Attempt, AttemptId, CaseState, JobBook, Result, case_of
+from dicom_node.jobs import JobBook
 from dicom_node.stages import Stage
 
 
