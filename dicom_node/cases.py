@@ -16,14 +16,12 @@ Every file appears complete or not at all: written under another name, flushed t
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from dicom_node.durable_files import sync_directory
+from dicom_node.durable_files import write_json, written_durably
 from dicom_node.errors import UnknownCase
 
 PIPELINE_VERSION = "1"
@@ -185,20 +183,3 @@ class CaseStore:
     def all(self) -> list[CaseFolder]:
         """Every case that exists, in order of id."""
         return [CaseFolder(path.parent) for path in sorted(self.root.glob("*/case.json"))]
-
-
-@contextmanager
-def written_durably(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write; afterwards it is flushed to disk and renamed to `path`."""
-    part = path.with_name(path.name + ".part")
-    yield part
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    sync_directory(path.parent)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON durably, the same content always as the same bytes."""
-    with written_durably(path) as part:
-        part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -3,8 +3,12 @@
 Leaving out either fsync gives states in which an acknowledged file is lost or short; both were seen in tests.
 """
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def write_durably(path: Path, *chunks: bytes) -> None:
@@ -51,3 +55,20 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def written_durably(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write; afterwards it is flushed to disk and renamed to `path`."""
+    part = path.with_name(path.name + ".part")
+    yield part
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON durably, the same content always as the same bytes."""
+    with written_durably(path) as part:
+        part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dicom_node.cases import write_json, written_durably
+from dicom_node.durable_files import write_json, written_durably
 from inference.anatomy import Lobe
 from inference.engine import PerfusionResult
 from inference.geometry import Grid
