@@ -95,8 +95,8 @@ def _watch(intake: Intake, stopping: threading.Event) -> None:
     while not stopping.wait(_LOOK_S):
         try:
             intake.take_complete()
-        except OSError as fault:  # the disk; the series stays in the spool and is looked at again
-            log.error("intake_failed", code="SPOOL", errno=fault.errno)
+        except Exception as fault:  # the disk, or a bug; the series stays in the spool and is looked at again
+            log.error("intake_failed", code="INTAKE_FAILED", kind=type(fault).__name__)
 
 
 def _stop_on_signals() -> threading.Event:
