@@ -103,9 +103,7 @@ class RunningNode:
 
     def perfnode(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another `perfnode` command against this node's site file."""
-        command = [sys.executable, "-m", "dicom_node", *arguments, "--config", str(self.site_file)]
-        environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+        return perfnode(*arguments, "--config", str(self.site_file))
 
 
 @contextmanager
@@ -142,3 +140,10 @@ def save_instances(datasets: Sequence[Dataset], folder: Path) -> list[Path]:
         paths.append(folder / f"{number:04d}.dcm")
         dataset.save_as(paths[-1], enforce_file_format=True)
     return paths
+
+
+def perfnode(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a `perfnode` command to its end."""
+    command = [sys.executable, "-m", "dicom_node", *arguments]
+    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=environment)

@@ -1,21 +1,12 @@
 """`perfnode` as a user meets it: the demo, processing without a network, and refusals on the console."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
 from inference.ct_instances import ct_instances
 from inference.thorax import ThoraxVariant, draw_thorax
-from tests.running_node import save_instances
-
-
-def perfnode(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dicom_node", *arguments]
-    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False, env=environment)
+from tests.running_node import perfnode, save_instances
 
 
 def test_demo_brings_map_structure_set_picture_and_table(tmp_path: Path) -> None:

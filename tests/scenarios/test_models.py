@@ -1,8 +1,5 @@
 """Models by configuration: a network's objects name its weights; what must not be used stops process and start."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +10,7 @@ from pydicom import dcmread
 from inference.checkpoint import save_model
 from inference.model_card import WEIGHTS_FILE, ModelCard, ModelIdentity
 from inference.networks import build_network
-
-
-def perfnode(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dicom_node", *arguments]
-    environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+from tests.running_node import perfnode
 
 
 @pytest.fixture
