@@ -18,7 +18,7 @@ from dicom_node.addresses import AeAddress, check_ae_title
 from dicom_node.delivery import Destination
 from dicom_node.errors import ConfigurationError
 from dicom_node.objects.codes import RoiType
-from dicom_node.objects.identifiers import ObjectKind
+from dicom_node.objects.kinds import ObjectKind
 from dicom_node.objects.structure_set import StructureSetOptions
 from dicom_node.receiver import ReceiverSettings
 from inference.engine import EngineSettings
@@ -100,7 +100,7 @@ class _Destination(_Section):
     ae_title: AeTitle
     host: str
     port: Port
-    objects: list[ObjectKind] = Field(default=list(ObjectKind), min_length=1)
+    objects: list[ObjectKind] = Field(default=[ObjectKind.PARAMETRIC_MAP, ObjectKind.STRUCTURE_SET], min_length=1)
 
 
 class _FunctionRule(_Section):

@@ -16,7 +16,7 @@ from pydicom import Dataset, dcmread
 from dicom_node.cases import CaseFolder
 from dicom_node.config import NodeSettings
 from dicom_node.durable_files import make_directory, written_durably
-from dicom_node.objects.identifiers import ObjectKind
+from dicom_node.objects.kinds import ObjectKind
 from dicom_node.objects.parametric_map import encode_parametric_map
 from dicom_node.objects.provenance import ResultContext, result_context
 from dicom_node.objects.structure_set import encode_structure_set

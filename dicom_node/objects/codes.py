@@ -78,6 +78,7 @@ ARTIFICIAL_INTELLIGENCE = CodedTerm("123110", "DCM", "Artificial Intelligence")
 HISTOGRAM_ANALYSIS = CodedTerm("123105", "DCM", "Histogram Analysis")
 MORPHOLOGICAL_OPERATIONS = CodedTerm("123104", "DCM", "Morphological Operations")
 
+SUPERSEDED_RESULT = CodedTerm("SUPERSEDED", PRIVATE_SCHEME, "Earlier result superseded by this one")
 ACQUISITION_EQUIPMENT = CodedTerm("109101", "DCM", "Acquisition Equipment")  # CID 7005
 
 # Anatomy: generic lobe and side as modifier, as in CID 7151 and 244.

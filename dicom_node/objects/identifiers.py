@@ -8,14 +8,8 @@ change, because then the objects differ too.
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class ObjectKind(StrEnum):
-    """The objects that a result is made of; each kind is a series of its own."""
-
-    PARAMETRIC_MAP = "parametric-map"
-    STRUCTURE_SET = "structure-set"
+from dicom_node.objects.kinds import ObjectRole
 
 
 def uid_from(*parts: str) -> str:
@@ -45,19 +39,33 @@ class Identifiers:
     """Weights' SHA-256 or, for engines without weights, name and version."""
     settings_sha256: str
     """Digest of the settings that shape the result (rules, names, options)."""
+    predecessor: str = ""
+    """Result id of the result that this one supersedes; empty for the first of its CT."""
 
-    def series_uid(self, kind: ObjectKind) -> str:
-        """Series Instance UID of the series that holds objects of this kind."""
-        return self._uid("series", kind, "")
+    @property
+    def result_id(self) -> str:
+        """What tells this result from any other of the same CT, whatever it supersedes."""
+        return uid_from("perfusion-node result", *self._basis())
 
-    def instance_uid(self, kind: ObjectKind, index: int = 1) -> str:
-        """SOP Instance UID of the object number `index` (from 1) of this kind."""
-        return self._uid("instance", kind, str(index))
+    def series_uid(self, role: ObjectRole) -> str:
+        """Series Instance UID of the series that holds this object; each role has a series of its own."""
+        return self._uid("series", role, "")
 
-    def dimension_organization_uid(self, kind: ObjectKind) -> str:
+    def instance_uid(self, role: ObjectRole, index: int = 1) -> str:
+        """SOP Instance UID of the object number `index` (from 1) of this role."""
+        return self._uid("instance", role, str(index))
+
+    def dimension_organization_uid(self, role: ObjectRole) -> str:
         """Dimension Organization UID (0020,9164) of a multi-frame object."""
-        return self._uid("dimension organization", kind, "")
+        return self._uid("dimension organization", role, "")
 
-    def _uid(self, role: str, kind: ObjectKind, index: str) -> str:
-        basis = (self.source_sha256, self.software_version, *self.model_digests, self.settings_sha256)
-        return uid_from("perfusion-node", str(len(basis)), *basis, role, kind.value, index)
+    def tracking_uid(self, role: ObjectRole, index: int) -> str:
+        """Tracking UID (0062,0021) of a region, equal in every object that shows it."""
+        return self._uid("tracking", role, str(index))
+
+    def _basis(self) -> tuple[str, ...]:
+        return (self.source_sha256, self.software_version, *self.model_digests, self.settings_sha256)
+
+    def _uid(self, purpose: str, role: ObjectRole, index: str) -> str:
+        basis = (*self._basis(), self.predecessor)
+        return uid_from("perfusion-node", str(len(basis)), *basis, purpose, str(role), index)

@@ -3,13 +3,11 @@
 Values are percent: 100 is the mean over both lungs of this patient. Outside the lungs they are 0.0 (NaN is legal but
 unusable in some viewers).
 
-highdicom builds the object and knows geometry only; patient and study are put in by `provenance`, in the words and the
-character set of the CT. What highdicom does otherwise than this project needs is corrected afterwards:
+highdicom builds the object (see `highdicom_objects`). What it does otherwise than a map needs is corrected afterwards:
 
 * it stores frames in descending position; dcmqi (3D Slicer) and OHIF take file order for ascending position and flip
   such a map head to feet. Frames are put in ascending order of position along row × column;
-* it omits Frame Anatomy, without which dcmqi crashes and validators ask for a laterality;
-* it draws a Dimension Organization UID at random and writes the clock into dates and contributing equipment.
+* it omits Frame Anatomy, without which dcmqi crashes and validators ask for a laterality.
 
 Then every frame is compared with the slice that lies at its position.
 """
@@ -17,32 +15,28 @@ Then every frame is compared with the slice that lies at its position.
 import numpy as np
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
-from highdicom.sr import CodeContentItem, CodedConcept
+from highdicom.sr import CodeContentItem
 from jaxtyping import Float32
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, ParametricMapStorage
+from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from dicom_node.errors import EncodingError
 from dicom_node.objects import codes
-from dicom_node.objects.codes import CodedTerm
-from dicom_node.objects.identifiers import ObjectKind
-from dicom_node.objects.provenance import GEOMETRY, LOSSY, REQUIRED, ResultContext, ascii_text
+from dicom_node.objects.highdicom_objects import concept, mend, source_images
+from dicom_node.objects.kinds import ObjectKind, ObjectRole
+from dicom_node.objects.provenance import ResultContext, ascii_text
 from inference.geometry import Grid
 from inference.volumes import PerfusionMap
 
-SERIES_NUMBER = 901
-SERIES_DESCRIPTION = "RESEARCH CT perfusion map, % of lung mean"
+ROLE = ObjectRole(ObjectKind.PARAMETRIC_MAP)
 WINDOW = (100.0, 200.0)
 """Centre and width of the first view, percent: from none to twice the mean."""
 _KIND = "parametric map"
-_UID_KIND = ObjectKind.PARAMETRIC_MAP
 
 
-def encode_parametric_map(
-    perfusion: PerfusionMap, context: ResultContext, *, series_number: int = SERIES_NUMBER
-) -> Dataset:
+def encode_parametric_map(perfusion: PerfusionMap, context: ResultContext) -> Dataset:
     """Write a perfusion map as a Parametric Map in percent of the patient's own lung mean.
 
     The returned dataset is ready for `save_as(path, enforce_file_format=True)`; explicit VR little endian.
@@ -54,7 +48,7 @@ def encode_parametric_map(
     context.source.require_grid(perfusion.grid, _KIND)
     _check(perfusion, context)
     percent = perfusion.values * np.float32(100.0)
-    dataset: Dataset = _build(percent, perfusion.grid, context, series_number)
+    dataset: Dataset = _build(percent, perfusion.grid, context)
     _order_frames(dataset, perfusion.grid)
     _describe(dataset, context)
     _require_frames_in_place(dataset, percent, perfusion.grid)
@@ -70,16 +64,14 @@ def _check(perfusion: PerfusionMap, context: ResultContext) -> None:
         raise EncodingError(_KIND, "the map must be above 0 inside the lungs and 0 everywhere else")
 
 
-def _build(
-    percent: Float32[np.ndarray, "slices rows columns"], grid: Grid, context: ResultContext, series_number: int
-) -> ParametricMap:
+def _build(percent: Float32[np.ndarray, "slices rows columns"], grid: Grid, context: ResultContext) -> ParametricMap:
     version = context.equipment.software_version
     return ParametricMap(
-        source_images=[_geometry_only(header, grid) for header in context.source.headers],
+        source_images=source_images(context.source, grid),
         pixel_array=percent,
-        series_instance_uid=context.identifiers.series_uid(_UID_KIND),
-        series_number=series_number,
-        sop_instance_uid=context.identifiers.instance_uid(_UID_KIND),
+        series_instance_uid=context.identifiers.series_uid(ROLE),
+        series_number=ROLE.series.series_number,
+        sop_instance_uid=context.identifiers.instance_uid(ROLE),
         instance_number=1,
         manufacturer=context.equipment.manufacturer,
         manufacturer_model_name=context.equipment.model_name,
@@ -95,43 +87,26 @@ def _build(
         content_qualification=context.content_qualification,
         image_flavor="PERFUSION",
         derived_pixel_contrast="QUANTITY",
-        derivation=_concept(codes.DERIVATION_PERFUSION),
+        derivation=concept(codes.DERIVATION_PERFUSION),
     )
-
-
-def _geometry_only(header: Dataset, grid: Grid) -> Dataset:
-    # highdicom refuses character sets, sexes and absent attributes that real CTs have; it gets no patient to refuse.
-    image = Dataset()
-    for keyword in (*GEOMETRY, *LOSSY):
-        if keyword in header:
-            image.add(header[keyword])
-    for keyword in REQUIRED:
-        setattr(image, keyword, "")
-    if not image.get("SliceThickness"):  # Type 2 in a CT
-        image.SliceThickness = format_number_as_ds(grid.spacing_mm[0])
-    return image
 
 
 def _mapping(highest: float, context: ResultContext) -> RealWorldValueMapping:
     mapping = RealWorldValueMapping(
         lut_label="REL_PERFUSION",
         lut_explanation="Percent of the mean over both lungs of this patient",
-        unit=_concept(codes.PERCENT),
+        unit=concept(codes.PERCENT),
         value_range=(0.0, highest),
         slope=1.0,
         intercept=0.0,
-        quantity_definition=_concept(codes.PERFUSION_QUANTITY),
+        quantity_definition=concept(codes.PERFUSION_QUANTITY),
     )
     network = bool(context.perfusion_model.weights_sha256)
     method = codes.METHOD_NETWORK if network else codes.METHOD_DENSITOMETRIC
     mapping.QuantityDefinitionSequence.append(
-        CodeContentItem(name=_concept(codes.MEASUREMENT_METHOD), value=_concept(method))
+        CodeContentItem(name=concept(codes.MEASUREMENT_METHOD), value=concept(method))
     )
     return mapping
-
-
-def _concept(term: CodedTerm) -> CodedConcept:
-    return CodedConcept(term.value, term.scheme, term.meaning)
 
 
 def _order_frames(dataset: Dataset, grid: Grid) -> None:
@@ -153,26 +128,15 @@ def _order_frames(dataset: Dataset, grid: Grid) -> None:
 
 
 def _describe(dataset: Dataset, context: ResultContext) -> None:
-    """Replace what highdicom took from the clock, from chance or from nothing."""
-    del dataset.InstanceCreationDate, dataset.InstanceCreationTime, dataset.ContributingEquipmentSequence
-    context.source.copy_identity(dataset)
-    context.describe_maker(dataset)
-    dataset.ContentDate, dataset.ContentTime = context.source.date_and_time()
-    dataset.file_meta = context.file_meta(ParametricMapStorage, dataset.SOPInstanceUID, ExplicitVRLittleEndian)
-    dimensions = context.identifiers.dimension_organization_uid(_UID_KIND)
-    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
-        item.DimensionOrganizationUID = dimensions
+    """Put in who made it from what, and what a reader must know."""
+    mend(dataset, context, ROLE, ExplicitVRLittleEndian)
+    context.refer_to_earlier_image(dataset, ROLE)
     anatomy = Dataset()
     anatomy.AnatomicRegionSequence = [codes.LUNG.dataset()]
     anatomy.FrameLaterality = "B"
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
     # Not the CT's: scanner protocols say LUNG (a paired organ without a side), THORAX (no defined term) or ABDOMEN.
     dataset.BodyPartExamined = "CHEST"
-    dataset.SeriesDescription = SERIES_DESCRIPTION
-    scheme = Dataset()
-    scheme.CodingSchemeDesignator = codes.PRIVATE_SCHEME
-    scheme.CodingSchemeName = codes.PRIVATE_SCHEME_NAME
-    dataset.CodingSchemeIdentificationSequence = [scheme]
     dataset.DerivationDescription = ascii_text(
         f"RESEARCH ONLY. {context.caveats()} Relative lung perfusion estimated from CT by "
         f"{context.perfusion_model.label()} in lungs drawn by {context.segmenter.label()}. Percent of this patient's "

@@ -13,9 +13,9 @@ the same name from both. Our own texts are ASCII.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Self
 
@@ -27,8 +27,9 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID
 
 from dicom_node.errors import EncodingError
-from dicom_node.objects.codes import ACQUISITION_EQUIPMENT
+from dicom_node.objects.codes import ACQUISITION_EQUIPMENT, SUPERSEDED_RESULT
 from dicom_node.objects.identifiers import Identifiers
+from dicom_node.objects.kinds import ObjectRole
 from dicom_node.part10 import IMPLEMENTATION_CLASS_UID
 from inference.ct_series import content_digest
 from inference.geometry import Grid
@@ -164,9 +165,25 @@ class Equipment:
     serial_number: str = "none"
 
 
+@dataclass(frozen=True, slots=True)
+class EarlierInstance:
+    """An object of the result that this one supersedes."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+    def reference(self) -> Dataset:
+        """The instance as an item of a reference sequence (PS3.3 table 10-11)."""
+        item = Dataset()
+        item.ReferencedSOPClassUID = self.sop_class_uid
+        item.ReferencedSOPInstanceUID = self.sop_instance_uid
+        return item
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultContext:
-    """What both encoders need besides the volumes."""
+    """What every encoder needs besides the volumes."""
 
     source: SourceSeries
     equipment: Equipment
@@ -177,6 +194,29 @@ class ResultContext:
     """What the checks of input and result found; each sentence is written into the objects."""
     content_qualification: str = "RESEARCH"
     """(0018,9004). There is no setting for another value: nothing here is validated for clinical use."""
+    earlier: Mapping[str, EarlierInstance] = field(default_factory=dict)
+    """Objects of the superseded result, by the text of their role; empty for the first result of a CT."""
+
+    def earlier_instance(self, role: ObjectRole) -> EarlierInstance | None:
+        """The object that the one of this role supersedes; only its first instance where there are many."""
+        return self.earlier.get(str(role))
+
+    def describe_series(self, target: Dataset, role: ObjectRole, index: int = 1) -> None:
+        """Write SOP class and the UIDs, modality, number and description of the role's series."""
+        target.SOPClassUID = role.series.sop_class_uid
+        target.SOPInstanceUID = self.identifiers.instance_uid(role, index)
+        target.SeriesInstanceUID = self.identifiers.series_uid(role)
+        target.Modality = role.series.modality
+        target.SeriesNumber = role.series.series_number
+        target.SeriesDescription = role.series.series_description
+        target.InstanceNumber = index
+
+    def refer_to_earlier_image(self, target: Dataset, role: ObjectRole) -> None:
+        """Name the image that this one supersedes (PS3.3 C.12.4, General Reference)."""
+        if earlier := self.earlier_instance(role):
+            item = earlier.reference()
+            item.PurposeOfReferenceCodeSequence = [SUPERSEDED_RESULT.dataset()]
+            target.ReferencedInstanceSequence = [item]
 
     def describe_maker(self, target: Dataset) -> None:
         """Write equipment, versions, the scanner that contributed, dates and content qualification."""

@@ -10,11 +10,11 @@ left out, and the description of the structure set names it, because planning sy
 ROI without contours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
-from jaxtyping import Bool
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -23,17 +23,16 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from dicom_node.errors import EncodingError
 from dicom_node.objects import codes
-from dicom_node.objects.codes import CodedTerm, RoiName, RoiType, Structure
+from dicom_node.objects.codes import RoiName, RoiType
 from dicom_node.objects.contours import PlanarContour, trace_contours
-from dicom_node.objects.identifiers import ObjectKind
+from dicom_node.objects.kinds import ObjectKind, ObjectRole
 from dicom_node.objects.provenance import ResultContext, SourceSeries, ascii_text
-from inference.anatomy import Lobe, Side
+from dicom_node.objects.rois import Roi, function_rois, lobe_rois, lung_rois
 from inference.geometry import Grid
-from inference.model_card import ModelIdentity
 from inference.volumes import FunctionRegions, LobeMap, require_same_grid
 
 _KIND = "structure set"
-_UID_KIND = ObjectKind.STRUCTURE_SET
+_ROLE = ObjectRole(ObjectKind.STRUCTURE_SET)
 _CONTOUR_DATA = Tag("ContourData")
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 """Detached Study Management: retired, yet what planning systems expect in RT Referenced Study Sequence."""
@@ -50,23 +49,11 @@ class StructureSetOptions:
     systems treat that type in ways of their own."""
     label: str = "PERF RESEARCH"
     """Structure Set Label (3006,0002), at most 16 characters."""
-    series_number: int = 902
 
     def __post_init__(self) -> None:
         codes.roi_name(RoiName.HIGH, self.name_separator)
         if not self.label or self.label != ascii_text(self.label, 16):
             raise ValueError(f"the label must have 1 to 16 ASCII characters, got {self.label!r}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Roi:
-    name: str
-    mask: Bool[np.ndarray, "slices rows columns"]
-    structure: Structure
-    type: RoiType
-    made_by: ModelIdentity
-    family: CodedTerm
-    description: str
 
 
 def encode_structure_set(
@@ -92,44 +79,29 @@ def encode_structure_set(
     if not lobes.labels.any():
         raise EncodingError(_KIND, "there is no lung")
     dataset = _frame(context, options)
-    present: list[_Roi] = []
-    absent: list[str] = []
-    for roi in _rois(lobes, regions, context, options):
-        if roi.mask.any():
-            present.append(roi)
-        else:
-            absent.append(roi.name)
+    rois = chain(lung_rois(lobes), lobe_rois(lobes), function_rois(regions, context))
+    absent = _draw(dataset, rois, lobes.grid, context, options)
     dataset.StructureSetDescription = _description(context, absent)
-    dataset.StructureSetROISequence = [_definition(n, roi, context) for n, roi in enumerate(present, start=1)]
-    dataset.ROIContourSequence = [_contours(n, roi, lobes.grid, context) for n, roi in enumerate(present, start=1)]
-    dataset.RTROIObservationsSequence = [_observation(n, roi) for n, roi in enumerate(present, start=1)]
     _keep_raw(dataset)
     return dataset
 
 
-def _rois(
-    lobes: LobeMap, regions: FunctionRegions, context: ResultContext, options: StructureSetOptions
-) -> Iterator[_Roi]:
-    """Every ROI in the order of the object: lungs, sides, lobes, function."""
-    network = bool(lobes.segmenter.weights_sha256)
-    family = codes.ARTIFICIAL_INTELLIGENCE if network else codes.MORPHOLOGICAL_OPERATIONS
-    note = f"RESEARCH ONLY. {lobes.segmenter.caveat}".strip()
-
-    def organ(name: str, mask: Bool[np.ndarray, "slices rows columns"], structure: Structure) -> _Roi:
-        return _Roi(name, mask, structure, RoiType.ORGAN, lobes.segmenter, family, note)
-
-    yield organ(RoiName.LUNGS, lobes.lungs, codes.LUNGS_STRUCTURE)
-    for side in Side:
-        yield organ(side.tg263, lobes.lung(side), codes.SIDE_STRUCTURES[side])
-    for lobe in Lobe:
-        yield organ(lobe.tg263, lobes.mask(lobe), codes.LOBE_STRUCTURES[lobe])
-
-    model = context.perfusion_model
-    family = codes.ARTIFICIAL_INTELLIGENCE if model.weights_sha256 else codes.HISTOGRAM_ANALYSIS
-    note = f"RESEARCH ONLY. {context.caveats()} {regions.rule.statement()}"
-    for name, mask in ((RoiName.HIGH, regions.high), (RoiName.LOW, regions.low)):
-        shown = codes.roi_name(name, options.name_separator)
-        yield _Roi(shown, mask, codes.FUNCTION_STRUCTURE, options.function_type, model, family, note)
+def _draw(
+    dataset: Dataset, rois: Iterable[Roi], grid: Grid, context: ResultContext, options: StructureSetOptions
+) -> list[str]:
+    """Put in every region that has voxels, one after the other; the names of those that have none."""
+    dataset.StructureSetROISequence, dataset.ROIContourSequence, dataset.RTROIObservationsSequence = [], [], []
+    absent = []
+    for roi in rois:
+        name = codes.roi_name(roi.name, options.name_separator)
+        if not roi.mask.any():
+            absent.append(name)
+            continue
+        number = len(dataset.StructureSetROISequence) + 1
+        dataset.StructureSetROISequence.append(_definition(number, name, roi, context))
+        dataset.ROIContourSequence.append(_contours(number, roi, grid, context))
+        dataset.RTROIObservationsSequence.append(_observation(number, roi, options))
+    return absent
 
 
 def _frame(context: ResultContext, options: StructureSetOptions) -> Dataset:
@@ -137,14 +109,8 @@ def _frame(context: ResultContext, options: StructureSetOptions) -> Dataset:
     dataset = Dataset()
     context.source.copy_identity(dataset)
     context.describe_maker(dataset)
-    dataset.SOPClassUID = RTStructureSetStorage
-    dataset.SOPInstanceUID = context.identifiers.instance_uid(_UID_KIND)
-    dataset.SeriesInstanceUID = context.identifiers.series_uid(_UID_KIND)
-    dataset.Modality = "RTSTRUCT"
-    dataset.SeriesNumber = options.series_number
-    dataset.SeriesDescription = "RESEARCH lung function structures from CT"
+    context.describe_series(dataset, _ROLE)
     dataset.OperatorsName = ""
-    dataset.InstanceNumber = 1
     dataset.StructureSetLabel = options.label
     dataset.StructureSetName = "Lung function from CT, research"
     dataset.StructureSetDate, dataset.StructureSetTime = context.source.date_and_time()
@@ -185,7 +151,7 @@ def _description(context: ResultContext, absent: list[str]) -> str:
     )
 
 
-def _definition(number: int, roi: _Roi, context: ResultContext) -> Dataset:
+def _definition(number: int, name: str, roi: Roi, context: ResultContext) -> Dataset:
     """Item of Structure Set ROI Sequence (PS3.3 C.8.8.5)."""
     algorithm = Dataset()
     algorithm.AlgorithmFamilyCodeSequence = [roi.family.dataset()]
@@ -194,7 +160,7 @@ def _definition(number: int, roi: _Roi, context: ResultContext) -> Dataset:
     item = Dataset()
     item.ROINumber = number
     item.ReferencedFrameOfReferenceUID = context.source.representative.FrameOfReferenceUID
-    item.ROIName = roi.name
+    item.ROIName = name
     item.ROIDescription = ascii_text(roi.description, 1024)
     item.ROIGenerationAlgorithm = "AUTOMATIC"
     item.ROIGenerationDescription = ascii_text(roi.made_by.label(), 64)
@@ -202,10 +168,10 @@ def _definition(number: int, roi: _Roi, context: ResultContext) -> Dataset:
     return item
 
 
-def _contours(number: int, roi: _Roi, grid: Grid, context: ResultContext) -> Dataset:
+def _contours(number: int, roi: Roi, grid: Grid, context: ResultContext) -> Dataset:
     """Item of ROI Contour Sequence (PS3.3 C.8.8.6)."""
     item = Dataset()
-    item.ROIDisplayColor = list(codes.COLOURS[roi.name.replace("Lungs_", "Lungs^")])
+    item.ROIDisplayColor = list(roi.colour)
     item.ReferencedROINumber = number
     item.ContourSequence = [
         _contour(n, contour, grid, context.source) for n, contour in enumerate(trace_contours(roi.mask, grid), start=1)
@@ -232,7 +198,7 @@ def _contour(number: int, contour: PlanarContour, grid: Grid, source: SourceSeri
     return item
 
 
-def _observation(number: int, roi: _Roi) -> Dataset:
+def _observation(number: int, roi: Roi, options: StructureSetOptions) -> Dataset:
     """Item of RT ROI Observations Sequence (PS3.3 C.8.8.8)."""
     kind = roi.structure.type.dataset()
     if roi.structure.laterality:
@@ -240,7 +206,8 @@ def _observation(number: int, roi: _Roi) -> Dataset:
     item = Dataset()
     item.ObservationNumber = number
     item.ReferencedROINumber = number
-    item.RTROIInterpretedType = roi.type.value
+    is_function = roi.structure is codes.FUNCTION_STRUCTURE
+    item.RTROIInterpretedType = options.function_type if is_function else RoiType.ORGAN
     item.ROIInterpreter = ""
     item.SegmentedPropertyCategoryCodeSequence = [roi.structure.category.dataset()]
     item.RTROIIdentificationCodeSequence = [kind]

@@ -3,21 +3,23 @@ from dataclasses import replace
 import pytest
 from pydicom.uid import UID
 
-from dicom_node.objects.identifiers import Identifiers, ObjectKind, uid_from
+from dicom_node.objects.identifiers import Identifiers, uid_from
+from dicom_node.objects.kinds import ObjectKind, ObjectRole
 
 IDENTIFIERS = Identifiers("source", "0.1.0", ("model", "segmenter"), "settings")
 
 
 def all_uids(identifiers):
     return [
-        make(kind)
+        make(role)
         for kind in ObjectKind
+        for role in (ObjectRole(kind), ObjectRole(kind, "function"))
         for make in (identifiers.series_uid, identifiers.instance_uid, identifiers.dimension_organization_uid)
     ]
 
 
 def test_every_role_has_a_valid_uid_of_its_own():
-    uids = [*all_uids(IDENTIFIERS), IDENTIFIERS.instance_uid(ObjectKind.STRUCTURE_SET, 2)]
+    uids = [*all_uids(IDENTIFIERS), IDENTIFIERS.instance_uid(ObjectRole(ObjectKind.STRUCTURE_SET), 2)]
     assert len(set(uids)) == len(uids)
     assert all(UID(uid).is_valid and len(uid) <= 44 for uid in uids)
 
@@ -30,6 +32,7 @@ def test_every_role_has_a_valid_uid_of_its_own():
         {"model_digests": ("model", "other")},
         {"model_digests": ("modelsegmenter",)},
         {"settings_sha256": "other"},
+        {"predecessor": "other"},
     ],
 )
 def test_another_input_changes_all_uids(change):

@@ -7,7 +7,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicom_node.errors import EncodingError
-from dicom_node.objects.identifiers import ObjectKind
+from dicom_node.objects.kinds import ObjectKind, ObjectRole
 from dicom_node.objects.provenance import SourceSeries, ascii_text, result_context
 from inference.engine import PerfusionResult
 from inference.geometry import Grid
@@ -127,7 +127,7 @@ def made_by(chest, datasets, hu=-800.0, settings="s"):
 
 def test_uids_follow_voxels_copied_headers_and_settings_and_nothing_else(chest, chest_in, with_headers):
     def uid(*arguments, **options):
-        return made_by(chest, *arguments, **options).identifiers.instance_uid(ObjectKind.STRUCTURE_SET)
+        return made_by(chest, *arguments, **options).identifiers.instance_uid(ObjectRole(ObjectKind.STRUCTURE_SET))
 
     same = uid(chest.datasets)
     assert uid(chest_in("HFS").datasets[::-1]) == same

@@ -1,0 +1,59 @@
+"""What goes into highdicom's constructors, and what must be mended in every object that comes out of them.
+
+highdicom knows geometry, multi-frame functional groups and report templates; patient and study are put in by
+`provenance`, in the words and the character set of the CT, because highdicom refuses character sets, sexes and absent
+attributes that real CTs have. It writes the clock, random UIDs and itself into objects; here they are taken out again,
+so that the same input gives the same bytes.
+"""
+
+from highdicom.sr import CodedConcept
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pydicom.valuerep import format_number_as_ds
+
+from dicom_node.objects import codes
+from dicom_node.objects.codes import CodedTerm
+from dicom_node.objects.kinds import ObjectRole
+from dicom_node.objects.provenance import GEOMETRY, LOSSY, REQUIRED, ResultContext, SourceSeries
+from inference.geometry import Grid
+
+
+def concept(term: CodedTerm) -> CodedConcept:
+    """A coded term as highdicom takes it."""
+    return CodedConcept(term.value, term.scheme, term.meaning)
+
+
+def source_images(source: SourceSeries, grid: Grid) -> list[Dataset]:
+    """The images of the CT in slice order, with geometry only: no patient that highdicom could refuse."""
+    return [_geometry_only(header, grid) for header in source.headers]
+
+
+def _geometry_only(header: Dataset, grid: Grid) -> Dataset:
+    image = Dataset()
+    for keyword in (*GEOMETRY, *LOSSY):
+        if keyword in header:
+            image.add(header[keyword])
+    for keyword in REQUIRED:
+        setattr(image, keyword, "")
+    if not image.get("SliceThickness"):  # Type 2 in a CT
+        image.SliceThickness = format_number_as_ds(grid.spacing_mm[0])
+    return image
+
+
+def mend(dataset: Dataset, context: ResultContext, role: ObjectRole, transfer_syntax_uid: UID) -> None:
+    """Put in patient, study, maker and dates; take out the clock, chance and highdicom's own equipment item."""
+    for keyword in ("InstanceCreationDate", "InstanceCreationTime", "ContributingEquipmentSequence"):
+        dataset.pop(keyword, None)
+    context.source.copy_identity(dataset)
+    context.describe_maker(dataset)
+    context.describe_series(dataset, role)
+    dataset.ContentDate, dataset.ContentTime = context.source.date_and_time()
+    dimensions = context.identifiers.dimension_organization_uid(role)
+    for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
+        for item in dataset.get(keyword, ()):
+            item.DimensionOrganizationUID = dimensions
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = codes.PRIVATE_SCHEME
+    scheme.CodingSchemeName = codes.PRIVATE_SCHEME_NAME
+    dataset.CodingSchemeIdentificationSequence = [scheme]
+    dataset.file_meta = context.file_meta(role.series.sop_class_uid, dataset.SOPInstanceUID, transfer_syntax_uid)
