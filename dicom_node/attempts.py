@@ -3,7 +3,7 @@
 The engine keeps one row per attempt; a case has no row of its own. What a person sees of a case, its state, stage and
 reason, is derived here from its attempts, so that it cannot disagree with them.
 
-    workflow id = <case id>:<run>:<stage>:<attempt>      stage is read, infer, encode or deliver.<destination>
+    workflow id = <case id>:<run>:<stage>:<attempt>      stage may be deliver.<destination>, see `stages`
 
 A *run* begins when a series arrives or when somebody asks for another try; attempts within a run are the engine's own.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
-from dicom_node.stages import Stage
+from dicom_node.stages import ASIDE, Stage
 
 _ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
 _STAGE_ORDER = tuple(stage.value for stage in Stage)
@@ -54,7 +54,7 @@ class AttemptId:
     case_id: str
     run: int
     unit: str
-    """A stage, or `deliver.<destination>`."""
+    """A stage, or `deliver.<destination>`, `tell.<destination>`."""
     attempt: int
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class AttemptId:
 
     @property
     def destination(self) -> str:
-        """The destination of a delivery, else empty."""
+        """The destination of a delivery or notice, else empty."""
         return self.unit.partition(".")[2]
 
 
@@ -142,8 +142,11 @@ def _order(attempt: Attempt) -> int:
 
 
 def case_of(attempts: Sequence[Attempt]) -> Case:
-    """The case that these attempts, all of one case, add up to."""
-    latest = latest_attempts(attempts)
+    """The case that these attempts, all of one case, add up to.
+
+    A notice of refusal is shown among the attempts and counts for nothing else.
+    """
+    latest = latest_attempts(a for a in attempts if a.id.stage not in ASIDE)
     stage = latest[-1].id.stage
     last = [a for a in latest if a.id.stage is stage]
     telling = _most_telling(last)

@@ -5,9 +5,12 @@
         received/            the instances as they came, moved here from the spool
         ct.npz               the CT as a volume                          after stage read
         result.npz, .json    lobes, perfusion, regions, table, findings  after stage infer
-        objects/*.dcm        what is sent                                after stage encode
+        objects/*.dcm        what is sent, by role                       after stage encode
+        objects.json         what was ordered, made, and is superseded   after stage encode
         summary.png          one picture for people                      after stage encode
-        outcome-<stage>.json why a stage rejected the case
+        outcome-<stage>.json why a stage rejected or gave up the case
+        refusal.json         the same once more, for the notice
+        notice/*.dcm         what is sent instead of a result            after stage notice
         progress             what is being done right now, for the screen only
         cancelled            present while a person has stopped the case
 
@@ -21,10 +24,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from dicom_node.durable_files import write_json, written_durably
+from dicom_node.durable_files import make_directory, sync_directory, write_json, written_durably
 from dicom_node.errors import UnknownCase
 
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 """Part of every case id: a new version of the stages makes new cases of series that come again."""
 
 
@@ -88,9 +91,29 @@ class CaseFolder:
         """The received instances in a fixed order."""
         return sorted(self.received.glob("*.dcm"))
 
-    def object(self, kind: str) -> Path:
-        """The encoded object of that kind."""
-        return self.objects / f"{kind}.dcm"
+    @property
+    def contents(self) -> Path:
+        """What was ordered, made, and is superseded."""
+        return self.path / "objects.json"
+
+    @property
+    def notice(self) -> Path:
+        """Folder of the notice of refusal."""
+        return self.path / "notice"
+
+    @property
+    def ledger(self) -> Path:
+        """Folder where results of earlier cases of the same series are remembered."""
+        return self.path.parent.parent / "results"
+
+    def object(self, role: str, index: int | None = None) -> Path:
+        """The encoded object of that role; one of many by its number from 1."""
+        return self.objects / (f"{role}.dcm" if index is None else f"{role}-{index:04d}.dcm")
+
+    def objects_of(self, role: str) -> list[Path]:
+        """Every encoded object of that role, in order of number; empty if none was made."""
+        only = self.object(role)
+        return [only] if only.exists() else sorted(self.objects.glob(f"{role}-[0-9][0-9][0-9][0-9].dcm"))
 
     def object_paths(self) -> list[Path]:
         """The encoded objects in the order of their names."""
@@ -112,12 +135,33 @@ class CaseFolder:
         write_json(self.path / "case.json", asdict(record))
 
     def outcome(self, stage: str) -> dict[str, Any] | None:
-        """Why `stage` rejected the case, or `None` if it did not."""
+        """Why `stage` rejected or gave up the case, or `None` if it did not."""
         path = self.path / f"outcome-{stage}.json"
         return json.loads(path.read_text()) if path.exists() else None
 
+    def object_facts(self) -> dict[str, Any]:
+        """`ordered`: the roles that objects were to be made for; `result`: what was made and what it supersedes."""
+        facts: dict[str, Any] = json.loads(self.contents.read_text())
+        return facts
+
+    def clear_objects(self) -> None:
+        """An empty folder for objects; those of an earlier run are gone, so that none is taken for a new one."""
+        make_directory(self.objects)
+        for path in self.objects.iterdir():
+            path.unlink()
+        sync_directory(self.objects)
+
+    def refusal(self) -> dict[str, str]:
+        """Code, message and stage of why the case gave no result."""
+        refusal: dict[str, str] = json.loads((self.path / "refusal.json").read_text())
+        return refusal
+
+    def write_refusal(self, code: str, message: str, stage: str) -> None:
+        """Keep why the case gave no result, for the notice."""
+        write_json(self.path / "refusal.json", {"code": code, "message": message, "stage": stage})
+
     def write_outcome(self, stage: str, outcome: dict[str, Any] | None) -> None:
-        """Keep why `stage` rejected the case; `None` removes an earlier reason."""
+        """Keep why `stage` rejected or gave up the case; `None` removes an earlier reason."""
         path = self.path / f"outcome-{stage}.json"
         if outcome is None:
             path.unlink(missing_ok=True)

@@ -4,7 +4,8 @@ Segmentation and network can be killed for memory, crash in native code or hang;
 the node. The child dies with its parent, so a killed node leaves nobody working on a case that it will start anew.
 
     exit 0   the stage is done, its files are on disk
-    exit 3   the stage rejects the case; `outcome-<stage>.json` says why
+    exit 3   the stage rejects the case: its input cannot be used; `outcome-<stage>.json` says why
+    exit 4   the stage gives up for good, and it is not the input's fault; `outcome-<stage>.json` says why
     other    it crashed; the same stage may be tried again
 """
 
@@ -19,9 +20,10 @@ from pathlib import Path
 
 from dicom_node.cases import CaseFolder
 from dicom_node.errors import NodeError, StageCrashed
-from inference.errors import InferenceError
+from inference.errors import ImplausibleAnatomy, InferenceError, UnusableSeries
 
 REJECTED = 3
+GAVE_UP = 4
 SELF_TEST = "selftest"
 _PR_SET_PDEATHSIG = 1
 _ERROR_TAIL_BYTES = 2000
@@ -38,7 +40,7 @@ def run_in_child(stage: str, folder: Path, site_file: str, *, timeout_s: float, 
         stop: asked every half second; when it says yes the child is killed.
 
     Returns:
-        0 when done, `REJECTED` when the stage rejected the case.
+        0 when done, `REJECTED` or `GAVE_UP` when an outcome says why not.
 
     Raises:
         StageCrashed: killed, timed out, stopped, or ended in an unknown way.
@@ -53,7 +55,7 @@ def run_in_child(stage: str, folder: Path, site_file: str, *, timeout_s: float, 
             process.kill()
     if reason:
         raise StageCrashed(stage, reason)
-    if process.returncode not in (0, REJECTED):
+    if process.returncode not in (0, REJECTED, GAVE_UP):
         raise StageCrashed(stage, _why(process.returncode, errors))
     return process.returncode
 
@@ -102,7 +104,7 @@ def main(arguments: list[str]) -> int:
         if not fault.permanent:
             raise
         case.write_outcome(stage, {"code": fault.code, "message": str(fault)})
-        return REJECTED
+        return REJECTED if isinstance(fault, UnusableSeries | ImplausibleAnatomy) else GAVE_UP
     return 0
 
 

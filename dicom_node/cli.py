@@ -61,18 +61,55 @@ def process(
     ct_dir: Annotated[Path, typer.Argument(help="Folder with one CT series.", exists=True, file_okay=False)],
     out: Annotated[Path, typer.Option(help="Where the objects go.")],
     config: Site = None,
+    objects: Annotated[
+        list[str] | None, typer.Option("--object", help="Kind of object to make, may be repeated; or `all`.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Profile of structure sets, with --object.")] = "generic",
 ) -> None:
-    """Process a CT series without a network and write the objects to a folder."""
-    from dicom_node.offline import process_folder
+    """Process a CT series without a network and write the objects to a folder.
+
+    Without --object it makes what the destinations of the site order, or Parametric Map and structure set.
+    """
+    from dicom_node.offline import process_folder, with_order
     from dicom_node.output import print_lobar_table
     from dicom_node.progress import Progress
 
     settings = _settings(config, default=True)
+    if objects:
+        try:
+            settings = with_order(settings, objects, profile)
+        except ValueError as fault:
+            raise typer.BadParameter(str(fault)) from fault
     with Progress(_console) as progress:
         facts = process_folder(ct_dir, out, settings, progress.say)
     print_lobar_table(_console, facts)
     for path in sorted(out.iterdir()):
         _console.print(str(path), soft_wrap=True)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files or folders: objects, and the CT they belong to.")],
+    as_json: AsJson = False,
+) -> None:
+    """Test objects for what no public validator finds; with the CT among the files, against the CT.
+
+    Ends with status 1 if there is a fault.
+    """
+    from dicom_node import output
+    from dicom_node.checks.check import check_files
+    from dicom_node.offline import dicom_files
+
+    missing = [str(path) for path in files if not path.exists()]
+    if missing:
+        raise typer.BadParameter(f"there is no {', '.join(missing)}")
+    # A file named by hand is checked whatever it is; in a folder only DICOM files are.
+    report = check_files([file for path in files for file in ([path] if path.is_file() else dicom_files(path))])
+    if as_json:
+        output.print_json(_console, output.check_fields(report))
+    else:
+        output.print_check(_console, report)
+    raise typer.Exit(1 if report.faults else 0)
 
 
 @app.command()
@@ -162,6 +199,15 @@ def retry(case: CaseId, config: Site = None) -> None:
     settings = _settings(config)
     with _job_book(settings) as book:
         book.retry(_case_id(settings, case))
+    _console.print("queued")
+
+
+@app.command()
+def rerun(case: CaseId, config: Site = None) -> None:
+    """Process a finished case anew with the models and settings in force; a changed result supersedes the old one."""
+    settings = _settings(config)
+    with _job_book(settings) as book:
+        book.rerun(_case_id(settings, case))
     _console.print("queued")
 
 

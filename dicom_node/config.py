@@ -1,14 +1,14 @@
 """The site's TOML file → frozen settings, with every mistake reported at once.
 
-The only user of pydantic: text from outside is checked here and turned into the frozen types that the rest of the
-node works with. Every key has a default except the destinations; `configs/node/site.example.toml` documents each.
+Text from outside is checked by pydantic here (and in `profile_files`) and turned into the frozen types that the rest of
+the node works with. Every key has a default except the destinations; `configs/node/site.example.toml` documents each.
 """
 
 import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,16 +17,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from dicom_node.addresses import AeAddress, check_ae_title
 from dicom_node.delivery import Destination
 from dicom_node.errors import ConfigurationError
-from dicom_node.objects.codes import RoiType
-from dicom_node.objects.kinds import ObjectKind
-from dicom_node.objects.structure_set import StructureSetOptions
+from dicom_node.objects.kinds import ObjectKind, ObjectRole
+from dicom_node.objects.profile import StructureSetProfile
+from dicom_node.orders import DEFAULT_KINDS, Order
+from dicom_node.profile_files import read_profile
 from dicom_node.receiver import ReceiverSettings
 from inference.engine import EngineSettings
 from inference.function_regions import RULES
 from inference.volumes import FunctionBasis, FunctionRule
 
 AeTitle = Annotated[str, AfterValidator(check_ae_title)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -44,10 +44,11 @@ class NodeSettings:
     minimum_free_mb: int
     """Below this much free disk nothing is accepted."""
     destinations: tuple[Destination, ...]
-    objects: Mapping[str, tuple[ObjectKind, ...]]
-    """Which objects each destination gets; many planning systems refuse Parametric Maps."""
+    orders: Mapping[str, Order]
+    """What each destination gets; many planning systems refuse Parametric Maps."""
     engine: EngineSettings
-    structure_set: StructureSetOptions
+    content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"]
+    """(0018,9004) of every object."""
     stage_timeout_s: float
     """Wall-clock limit of one stage of one case."""
     stage_attempts: int
@@ -61,9 +62,14 @@ class NodeSettings:
         """SHA-256 over what changes the content of a result; part of every UID."""
         facts = {
             "engine": self.engine.settings_digest(),
-            "structure_set": asdict(self.structure_set),
+            "content_qualification": self.content_qualification,
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def roles(self) -> dict[ObjectRole, StructureSetProfile]:
+        """Every object that some destination ordered, with its profile; without destinations, the usual ones."""
+        wanted = tuple(self.orders.values()) or (Order(),)
+        return {role: order.profile for order in wanted for role in order.roles()}
 
     def destination(self, name: str) -> Destination:
         """The destination of that name; `KeyError` if the site has none."""
@@ -100,7 +106,9 @@ class _Destination(_Section):
     ae_title: AeTitle
     host: str
     port: Port
-    objects: list[ObjectKind] = Field(default=[ObjectKind.PARAMETRIC_MAP, ObjectKind.STRUCTURE_SET], min_length=1)
+    objects: list[ObjectKind] = Field(default=list(DEFAULT_KINDS), min_length=1)
+    profile: str = "generic"
+    refusal_notice: bool = True
 
 
 class _FunctionRule(_Section):
@@ -123,9 +131,7 @@ class _Inference(_Section):
 
 
 class _Objects(_Section):
-    name_separator: Literal["^", "_"] = "^"
-    structure_set_label: Label = "PERF RESEARCH"
-    region_roi_type: Literal["ORGAN", "AVOIDANCE", "CONTROL"] = "ORGAN"
+    content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = "RESEARCH"
 
 
 class _Log(_Section):
@@ -177,9 +183,10 @@ def parse_settings(document: dict[str, Any], *, source: str = "settings", base: 
     except ValidationError as fault:
         problems = tuple(_problem(error["loc"], error["msg"]) for error in fault.errors())
         raise ConfigurationError(source, problems) from fault
-    if problems := _contradictions(site):
+    profiles, wrong = _profiles(site, base.resolve())
+    if problems := (*_contradictions(site), *wrong):
         raise ConfigurationError(source, problems)
-    return _settings(site, source, base.resolve())
+    return _settings(site, source, base.resolve(), profiles)
 
 
 def _problem(location: tuple[str | int, ...], message: str) -> str:
@@ -198,10 +205,29 @@ def _contradictions(site: _Site) -> tuple[str, ...]:
         problems.append("inference.function_rule: low_below lies above high_from")
     if site.inference.perfusion == "network" and site.inference.model_folder is None:
         problems.append("inference.model_folder: needed when perfusion = 'network'")
+    if site.objects.content_qualification == "PRODUCT" and site.inference.perfusion == "densitometric":
+        problems.append("objects.content_qualification: the densitometric baseline is not validated and no product")
+    for destination in site.destinations:
+        order = Order(tuple(destination.objects))
+        problems += [f"destinations.{destination.name}.objects: {problem}" for problem in order.problems()]
     return tuple(problems)
 
 
-def _settings(site: _Site, source: str, base: Path) -> NodeSettings:
+def _profiles(site: _Site, base: Path) -> tuple[dict[str, StructureSetProfile], list[str]]:
+    """The profile of each destination, and what is wrong with those that cannot be used."""
+    profiles, problems = {}, []
+    for destination in site.destinations:
+        try:
+            profiles[destination.name] = read_profile(destination.profile, base)
+        except ValueError as fault:
+            problems.append(f"destinations.{destination.name}.profile: {fault}")
+    for name in sorted({p.name for p in profiles.values()}):
+        if len({p.digest() for p in profiles.values() if p.name == name}) > 1:
+            problems.append(f"destinations: two different profiles are both named {name}")
+    return profiles, problems
+
+
+def _settings(site: _Site, source: str, base: Path, profiles: Mapping[str, StructureSetProfile]) -> NodeSettings:
     node = site.node
     return NodeSettings(
         source=source,
@@ -220,13 +246,12 @@ def _settings(site: _Site, source: str, base: Path) -> NodeSettings:
             Destination(d.name, AeAddress(d.ae_title, d.host, d.port), calling_ae_title=node.ae_title)
             for d in site.destinations
         ),
-        objects={d.name: tuple(d.objects) for d in site.destinations},
+        orders={
+            d.name: Order(tuple(dict.fromkeys(d.objects)), profiles[d.name], d.refusal_notice)
+            for d in site.destinations
+        },
         engine=_engine(site.inference, base),
-        structure_set=StructureSetOptions(
-            name_separator=site.objects.name_separator,
-            function_type=RoiType(site.objects.region_roi_type),
-            label=site.objects.structure_set_label,
-        ),
+        content_qualification=site.objects.content_qualification,
         stage_timeout_s=site.work.stage_timeout_s,
         stage_attempts=site.work.stage_attempts,
         retry_delays_s=tuple(site.work.retry_delays_s),

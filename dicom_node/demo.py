@@ -25,6 +25,7 @@ from dicom_node.cases import CaseStore
 from dicom_node.delivery import Destination, echo, send
 from dicom_node.errors import DeliveryError, DemoFailed
 from dicom_node.jobs import JobBook
+from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
 from dicom_node.offline import dicom_files
 from dicom_node.output import print_case, print_lobar_table
 from dicom_node.progress import Progress
@@ -33,6 +34,14 @@ from dicom_node.storage_folder import StorageFolder
 START_LIMIT_S = 180.0
 CASE_LIMIT_S = 900.0
 _DOING = {"read": "reading the CT", "infer": "finding lobes and perfusion", "encode": "making objects"}
+ORDERED = (
+    ObjectKind.PARAMETRIC_MAP,
+    ObjectKind.STRUCTURE_SET,
+    ObjectKind.SEGMENTATION,
+    ObjectKind.REPORT,
+    ObjectKind.SUMMARY_PDF,
+)
+"""What the stand-in PACS gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ def _prepare(out: Path) -> _Place:
         "minimum_free_mb = 500\n"
         '[log]\nformat = "json"\n'
         f'[[destinations]]\nname = "pacs"\nae_title = "{place.pacs.ae_title}"\nhost = "127.0.0.1"\n'
-        f"port = {place.pacs.port}\n"
+        f"port = {place.pacs.port}\nobjects = {[kind.value for kind in ORDERED]}\n"
     )
     return place
 
@@ -184,17 +193,11 @@ def _show(place: _Place, case: Case, files: list[Path], returned: list[Path], co
 
 
 def _require_returned(sent: Path, returned: list[Path]) -> None:
-    """Parametric Map and structure set must be there, in the study and frame of reference of what was sent."""
-    tags = ["StudyInstanceUID", "FrameOfReferenceUID", "Modality", "SOPClassUID"]
-    source = dcmread(sent, stop_before_pixels=True, specific_tags=tags)
-    found = set()
-    for path in returned:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=tags)
-        if (header.StudyInstanceUID, header.FrameOfReferenceUID) == (
-            source.StudyInstanceUID,
-            source.FrameOfReferenceUID,
-        ):
-            found.add(header.SOPClassUID.name)
-    missing = {"Parametric Map Storage", "RT Structure Set Storage"} - found
+    """Every object that was ordered must be there, in the study of what was sent."""
+    tags = ["StudyInstanceUID", "SOPClassUID"]
+    study = dcmread(sent, stop_before_pixels=True, specific_tags=tags).StudyInstanceUID
+    headers = [dcmread(path, stop_before_pixels=True, specific_tags=tags) for path in returned]
+    found = {header.SOPClassUID for header in headers if header.StudyInstanceUID == study}
+    missing = [kind.value for kind in ORDERED if OBJECT_SERIES[kind].sop_class_uid not in found]
     if missing:
-        raise DemoFailed(f"The stand-in PACS lacks: {', '.join(sorted(missing))}.")
+        raise DemoFailed(f"The stand-in PACS lacks: {', '.join(missing)}.")

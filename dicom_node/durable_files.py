@@ -68,7 +68,7 @@ def written_durably(path: Path) -> Iterator[Path]:
     sync_directory(path.parent)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
     """Write JSON durably, the same content always as the same bytes."""
     with written_durably(path) as part:
         part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -13,6 +13,7 @@
     │  │  └─ InstanceMismatch              a complete instance, but not the one the peer announced
     │  └─ SeriesNotComplete                a series still arriving, or cut off, must not be taken for processing
     ├─ EncodingError                       an object could not be made from a result
+    ├─ CheckFailed                         an object did not pass our own checks; nothing is sent
     ├─ StageCrashed                        a child process died or ran out of time; tried again
     ├─ UnknownCase                         no case of that id
     └─ DeliveryError                       per destination
@@ -24,6 +25,7 @@
 other is tried again. Messages hold no patient data.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -153,6 +155,19 @@ class EncodingError(NodeError):
         self.kind = kind
         self.reason = reason
         super().__init__(f"The {kind} could not be made: {reason}.")
+
+
+class CheckFailed(NodeError):
+    """Objects of a case have faults that would mislead their readers, so nothing is sent."""
+
+    code = "CHECK_FAILED"
+    permanent = True
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        """One sentence per kind of fault, with its code; without patient data."""
+        more = f" (and {len(faults) - 3} more kinds of fault)" if len(faults) > 3 else ""
+        super().__init__(f"The objects have faults: {' '.join(faults[:3])}{more}")
 
 
 class StageCrashed(NodeError):

@@ -18,8 +18,8 @@ import structlog
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
 from dicom_node.attempts import AttemptId, Result
-from dicom_node.cases import CaseStore
-from dicom_node.child import REJECTED, run_in_child
+from dicom_node.cases import CaseFolder, CaseStore
+from dicom_node.child import GAVE_UP, REJECTED, run_in_child
 from dicom_node.config import NodeSettings
 from dicom_node.delivery import DeliveryReport, send
 from dicom_node.errors import DeliveryError, PeerUnreachable, StageCrashed
@@ -32,7 +32,7 @@ from dicom_node.jobs import (
     database_url,
     delivery_queue,
 )
-from dicom_node.stages import FOLLOWING, Stage
+from dicom_node.stages import ASIDE, FOLLOWING, Stage
 
 _POLL_S = 0.5
 Output = dict[str, Any]
@@ -113,14 +113,26 @@ class JobEngine:
                 return {"result": Result.CANCELLED.value}
             again = tries < self._settings.stage_attempts
             log.warning("stage_crashed", code=fault.code, reason=fault.reason, again=again)
-            return _not_done(fault.code, str(fault), again=again)
-        if ended == REJECTED:
+            return self._gave_up(folder, attempt, _not_done(fault.code, str(fault), again=again))
+        if ended in (REJECTED, GAVE_UP):
             outcome = folder.outcome(attempt.unit) or {}
-            log.warning("case_rejected", code=outcome.get("code"))
-            return {"result": Result.REJECTED.value, **outcome}
+            log.warning("case_rejected" if ended == REJECTED else "case_failed", code=outcome.get("code"))
+            result = Result.REJECTED if ended == REJECTED else Result.FAILED
+            return self._gave_up(folder, attempt, {"result": result.value, **outcome})
         log.info("stage_done")
-        destinations = [destination.name for destination in self._settings.destinations]
+        destinations = self._notified() if attempt.stage in ASIDE else [d.name for d in self._settings.destinations]
         return {"result": Result.DONE.value, "destinations": destinations, "more": bool(destinations)}
+
+    def _gave_up(self, folder: CaseFolder, attempt: AttemptId, output: Output) -> Output:
+        """Keep the reason for the notice, unless it is tried again or the notice itself is what failed."""
+        if output["result"] == Result.AGAIN or attempt.stage in ASIDE:
+            return output
+        folder.write_refusal(output.get("code", ""), output.get("message", ""), attempt.unit)
+        return {**output, "notice": bool(self._notified())}
+
+    def _notified(self) -> list[str]:
+        """Names of the destinations that want a notice when a case gives no result."""
+        return [name for name, order in self._settings.orders.items() if order.refusal_notice]
 
     def _queue_following(self, attempt: AttemptId, output: Output, tries: int) -> None:
         if output["result"] == Result.AGAIN:
@@ -129,11 +141,13 @@ class JobEngine:
                 DBOS.enqueue_workflow(WORK_QUEUE, self._stage_workflow, str(again), tries + 1)
         elif output["result"] == Result.DONE:
             following = FOLLOWING[attempt.stage]
-            if following is not Stage.DELIVER:
+            if following not in (Stage.DELIVER, Stage.TELL):
                 self._queue_stage(AttemptId(attempt.case_id, attempt.run, following, 1))
                 return
             for name in output["destinations"]:
                 self._queue_delivery(AttemptId(attempt.case_id, attempt.run, f"{following}.{name}", 1))
+        elif output.get("notice"):
+            self._queue_stage(AttemptId(attempt.case_id, attempt.run, Stage.NOTICE, 1))
 
     def _queue_stage(self, attempt: AttemptId) -> None:
         with SetWorkflowID(str(attempt)):
@@ -144,7 +158,7 @@ class JobEngine:
             DBOS.enqueue_workflow(delivery_queue(attempt.destination), self._delivery_workflow, str(attempt), 1)
 
     def _transmit(self, attempt: AttemptId, tries: int) -> Output:
-        """Send all objects of a case to one destination; the step of `deliver`."""
+        """Send all objects of a case, or its notice, to one destination; the step of `deliver`."""
         folder = self._cases.folder(attempt.case_id)
         log = self._log.bind(case=attempt.case_id, destination=attempt.destination, tries=tries)
         if folder.is_cancelled():
@@ -153,9 +167,12 @@ class JobEngine:
             destination = self._settings.destination(attempt.destination)
         except KeyError:
             return _not_done("UNKNOWN_DESTINATION", "The site has no destination of this name any more.", again=False)
+        paths, absent = self._ordered(folder, attempt)
+        if absent:
+            why = f"The site orders objects that were not made ({', '.join(absent)}); `perfnode rerun` makes them."
+            return _not_done("OBJECTS_NOT_MADE", why, again=False)
         try:
-            kinds = self._settings.objects[destination.name]
-            report = send([folder.object(kind) for kind in kinds], destination)
+            report = send(paths, destination)
         except DeliveryError as fault:
             used_up = tries > len(self._settings.retry_delays_s) and not isinstance(fault, PeerUnreachable)
             again = not fault.permanent and not used_up
@@ -163,6 +180,14 @@ class JobEngine:
             return _not_done(fault.code, str(fault), again=again)
         log.info("delivered", objects=len(report.instances))
         return {"result": Result.DONE.value, "instances": _instances(report)}
+
+    def _ordered(self, folder: CaseFolder, attempt: AttemptId) -> tuple[list[Path], list[str]]:
+        """The files a destination is to get, and the roles that objects were not made for."""
+        if attempt.stage is Stage.TELL:
+            return sorted(folder.notice.glob("*.dcm")), []
+        ordered = [str(role) for role in self._settings.orders[attempt.destination].roles()]
+        made_for = folder.object_facts()["ordered"]
+        return [path for role in ordered for path in folder.objects_of(role)], [r for r in ordered if r not in made_for]
 
     def _queue_delivery_again(self, attempt: AttemptId, output: Output, tries: int) -> None:
         if output["result"] != Result.AGAIN:

@@ -70,6 +70,18 @@ class JobBook:
         runs = [attempt.id.run for attempt in self._attempts(case_id)]
         self._start_stage(AttemptId(case_id, max(runs, default=0) + 1, Stage.READ, 1))
 
+    def rerun(self, case_id: str) -> None:
+        """Process a finished case anew with the models and settings in force.
+
+        A result that differs from the one before has new UIDs and refers to it; the same result has the same UIDs.
+
+        Raises:
+            UnknownCase: there is no such case.
+        """
+        if self.case(case_id).is_finished:
+            self._cases.folder(case_id).set_cancelled(False)
+            self.start(case_id)
+
     def retry(self, case_id: str) -> None:
         """Try a finished case again from where it stopped; a delivered one is delivered again, with the same UIDs.
 

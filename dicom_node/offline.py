@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +12,11 @@ from pydicom.misc import is_dicom
 
 from dicom_node.cases import CaseFolder
 from dicom_node.config import NodeSettings
+from dicom_node.objects.kinds import ObjectKind
+from dicom_node.orders import Order
 from dicom_node.pipeline import STAGES
+from dicom_node.profile_files import read_profile
+from dicom_node.stages import Stage
 from inference.errors import EmptySeries
 
 
@@ -19,6 +24,28 @@ def dicom_files(folder: Path) -> list[Path]:
     """The DICOM files under a folder, or the one file named."""
     paths = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
     return [path for path in paths if is_dicom(path)]
+
+
+def with_order(settings: NodeSettings, kinds: Sequence[str], profile: str) -> NodeSettings:
+    """The same settings with one order instead of those of the site's destinations.
+
+    Args:
+        settings: what the site says.
+        kinds: kinds of objects, or `all`.
+        profile: name or file of a profile.
+
+    Raises:
+        ValueError: there is no such kind or profile, or a kind refers to another one that is not ordered.
+    """
+    orderable = [kind for kind in ObjectKind if kind is not ObjectKind.REFUSAL_NOTICE]
+    unknown = [kind for kind in kinds if kind not in (*orderable, "all")]
+    if unknown:
+        raise ValueError(f"unknown kind {unknown[0]!r}; known are {', '.join(orderable)}, all")
+    chosen = orderable if "all" in kinds else [kind for kind in orderable if kind in kinds]
+    order = Order(tuple(chosen), read_profile(profile, Path()))
+    if order.problems():
+        raise ValueError("; ".join(order.problems()))
+    return replace(settings, orders={"offline": order})
 
 
 def process_folder(ct_dir: Path, out: Path, settings: NodeSettings, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -31,17 +58,18 @@ def process_folder(ct_dir: Path, out: Path, settings: NodeSettings, progress: Ca
 
     Raises:
         InferenceError: the series is refused; the code says why.
+        CheckFailed: an object has a fault; none is written.
     """
     files = dicom_files(ct_dir)
     if not files:
         raise EmptySeries
     with TemporaryDirectory(prefix="perfnode-") as scratch:
-        case = CaseFolder(Path(scratch), tell=progress)
-        case.received.mkdir()
+        case = CaseFolder(Path(scratch) / "cases" / "offline", tell=progress)
+        case.received.mkdir(parents=True)
         for number, path in enumerate(files):
             (case.received / f"{number:06d}.dcm").symlink_to(path.resolve())
-        for stage in STAGES.values():
-            stage(case, settings)
+        for stage in (Stage.READ, Stage.INFER, Stage.ENCODE, Stage.CHECK):
+            STAGES[stage](case, settings)
         out.mkdir(parents=True, exist_ok=True)
         for made in (*case.object_paths(), case.summary):
             shutil.copy(made, out / made.name)

@@ -4,13 +4,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dicom_node.attempts import Case, CaseState
 from inference.anatomy import Lobe
+
+if TYPE_CHECKING:
+    from dicom_node.checks.check import CheckReport
 
 _STYLES = {
     CaseState.PROCESSING: "cyan",
@@ -92,6 +96,36 @@ def print_case(console: Console, case: Case) -> None:
             str(attempt.output.get("code", "")),
         )
     console.print(table)
+
+
+def check_fields(report: "CheckReport") -> dict[str, Any]:
+    """What a check found, as plain values."""
+    return {
+        "faults": [asdict(fault) for fault in report.faults],
+        "checked": list(report.checked),
+        "not_checked": [asdict(other) for other in report.not_checked],
+        "untried": [asdict(rules) for rules in report.untried],
+    }
+
+
+def print_check(console: Console, report: "CheckReport") -> None:
+    """What a check found: faults first, then what it could not say anything about."""
+    table = Table("object", "code", "what is wrong", "where", title="Faults")
+    for fault in report.faults:
+        table.add_row(fault.object, f"[red]{fault.code}[/]", escape(fault.sentence), escape(fault.where))
+    if report.faults:
+        console.print(table)
+    for other in report.not_checked:
+        console.print(f"not checked: {other.file}: {other.reason}", style="dim", highlight=False, markup=False)
+    for rules in report.untried:
+        console.print(
+            f"{rules.object}: {len(rules.codes)} rule(s) not tried, they need {rules.need}: {', '.join(rules.codes)}",
+            style="yellow",
+            highlight=False,
+            markup=False,
+        )
+    verdict = "[red]{} fault(s)[/]" if report.faults else "[green]{} faults[/]"
+    console.print(f"{len(report.checked)} object(s) checked, {verdict.format(len(report.faults))}")
 
 
 def print_lobar_table(console: Console, facts: Mapping[str, Any]) -> None:

@@ -1,30 +1,39 @@
 """From a received CT series to objects delivered to PACS.
 
-    received series ── read ──▶ CtVolume ── infer ──▶ PerfusionResult ── encode ──▶ objects ── deliver ──▶ PACS, TPS
-                                                │ lungs and lobes → perfusion → function regions (inference.engine)
+    received series ─ read ─▶ CtVolume ─ infer ─▶ PerfusionResult ─ encode ─▶ objects ─ check ─ deliver ─▶ PACS, TPS
+            │                                │ lungs and lobes → perfusion → function regions (inference.engine)
+            └──────── no result possible ──────▶ notice ── tell ──▶ PACS: why
 
 Every stage is a plain function from files of a case to files of the same case, so that it can be repeated: the same
 input gives the same bytes and the same UIDs. What a stage makes is on disk before the journal says so, and `deliver`
-sends only what is on disk. A restart repeats at most one stage. `jobs` makes the stages durable and runs each in a
-process of its own (`child`); `perfnode process` runs the same functions without a network.
+sends only what is on disk and has passed `check`. A restart repeats at most one stage. `jobs` makes the stages durable
+and runs each in a process of its own (`child`); `perfnode process` runs the same functions without a network.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from dicom_node.cases import CaseFolder
+from dicom_node.checks.check import check_files, check_result
+from dicom_node.checks.faults import Fault
 from dicom_node.config import NodeSettings
-from dicom_node.durable_files import make_directory, written_durably
-from dicom_node.objects.kinds import ObjectKind
-from dicom_node.objects.parametric_map import encode_parametric_map
-from dicom_node.objects.provenance import ResultContext, result_context
-from dicom_node.objects.structure_set import encode_structure_set
+from dicom_node.durable_files import make_directory, write_json, written_durably
+from dicom_node.encoding import Material, encoded_objects
+from dicom_node.errors import CheckFailed
+from dicom_node.objects.kinds import ObjectKind, ObjectRole
+from dicom_node.objects.notice import Refusal, encode_notice
+from dicom_node.objects.object_file import write_object
+from dicom_node.objects.provenance import EarlierInstance, result_context
 from dicom_node.result_files import read_ct, read_result, write_ct, write_result
+from dicom_node.results import PublishedResult, ResultLedger
 from dicom_node.stages import Stage
 from dicom_node.summary import draw_summary
 from inference.ct_series import read_ct_series
-from inference.engine import PerfusionResult, build_engine
+from inference.engine import build_engine
 
 
 def read(case: CaseFolder, settings: NodeSettings) -> None:
@@ -50,40 +59,98 @@ def infer(case: CaseFolder, settings: NodeSettings) -> None:
 
 
 def encode(case: CaseFolder, settings: NodeSettings) -> None:
-    """Result and headers of the CT → Parametric Map, RT Structure Set and summary picture.
+    """Result and headers of the CT → every object that a destination ordered, and a summary picture.
 
     Raises:
         EncodingError: an object could not be made.
     """
     case.show_progress("making the DICOM objects")
     ct, result = read_ct(case.ct), read_result(case.result)
-    headers = [dcmread(path, stop_before_pixels=True) for path in case.instances()]
-    context = result_context(ct, headers, result, settings.settings_digest())
-    make_directory(case.objects)
-    for kind, encoder in OBJECTS.items():
-        with written_durably(case.object(kind)) as part:
-            encoder(result, context, settings).save_as(part, enforce_file_format=True)
+    context = result_context(
+        ct,
+        case_headers(case),
+        result,
+        settings.settings_digest(),
+        content_qualification=settings.content_qualification,
+    )
+    result_id = context.identifiers.result_id
+    earlier = ResultLedger(case.ledger).predecessor_of(ct.source.series_instance_uid, result_id)
+    if earlier:
+        context = context.superseding(earlier.result_id, earlier.objects)
+    case.clear_objects()
+    made: dict[str, EarlierInstance] = {}
+    material = Material(ct, result, context, lambda role: _header(case, role))
+    for role, number, dataset in encoded_objects(settings.roles(), material):
+        with written_durably(case.object(str(role), number)) as part:
+            write_object(dataset, part)
+        made.setdefault(str(role), EarlierInstance.of(dataset))
+    published = PublishedResult(result_id, earlier.result_id if earlier else "", made)
+    write_json(case.contents, {"ordered": [str(role) for role in settings.roles()], "result": asdict(published)})
     with written_durably(case.summary) as part:
         draw_summary(ct, result, part)
 
 
-def _parametric_map(result: PerfusionResult, context: ResultContext, settings: NodeSettings) -> Dataset:
-    return encode_parametric_map(result.perfusion, context)
+def check(case: CaseFolder, settings: NodeSettings) -> None:
+    """Read every object back as it would be sent, and compare with the CT and the result.
+
+    Raises:
+        CheckFailed: an object has a fault; nothing is sent.
+    """
+    case.show_progress("checking the objects")
+    result = read_result(case.result)
+    faults = check_result(case.object_paths(), case_headers(case), result)
+    if faults:
+        raise CheckFailed(_by_code(faults))
+    published = PublishedResult.of(case.object_facts()["result"])
+    ResultLedger(case.ledger).publish(result.source.series_instance_uid, published)
 
 
-def _structure_set(result: PerfusionResult, context: ResultContext, settings: NodeSettings) -> Dataset:
-    return encode_structure_set(result.lobes, result.regions, context, settings.structure_set)
+def _by_code(faults: Sequence[Fault]) -> list[str]:
+    """One sentence per code: the first fault of it, and how many there are."""
+    counts = Counter(fault.code for fault in faults)
+    first = {fault.code: fault for fault in reversed(faults)}
+    return [f"{code} in {first[code].object}, {counts[code]} in all: {first[code].sentence}." for code in counts]
 
 
-Encoder = Callable[[PerfusionResult, ResultContext, NodeSettings], Dataset]
+def notice(case: CaseFolder, settings: NodeSettings) -> None:
+    """Headers of the received instances and the reason → a picture that says why there is no result.
 
-OBJECTS: dict[ObjectKind, Encoder] = {
-    ObjectKind.PARAMETRIC_MAP: _parametric_map,
-    ObjectKind.STRUCTURE_SET: _structure_set,
-}
-"""Every object of a case, in the order they are sent."""
+    Raises:
+        EncodingError: it is not certain which patient and study the notice belongs to; none is sent.
+        CheckFailed: the notice has a fault; it is not sent.
+    """
+    headers = []
+    for path in case.instances():
+        try:
+            headers.append(dcmread(path, stop_before_pixels=True))
+        except (InvalidDicomError, OSError):
+            continue
+    dataset = encode_notice(headers, Refusal(**case.refusal()))
+    make_directory(case.notice)
+    path = case.notice / f"{ObjectKind.REFUSAL_NOTICE}.dcm"
+    with written_durably(path) as part:
+        write_object(dataset, part)
+    faults = [fault for fault in check_files([path, *case.instances()]).faults if fault.object == str(path)]
+    if faults:
+        raise CheckFailed(_by_code(faults))
+
+
+def case_headers(case: CaseFolder) -> list[Dataset]:
+    """The received instances without their pixels."""
+    return [dcmread(path, stop_before_pixels=True) for path in case.instances()]
+
+
+def _header(case: CaseFolder, role: ObjectRole) -> Dataset:
+    return dcmread(case.object(str(role)), stop_before_pixels=True)
+
 
 StageFunction = Callable[[CaseFolder, NodeSettings], None]
 
-STAGES: dict[Stage, StageFunction] = {Stage.READ: read, Stage.INFER: infer, Stage.ENCODE: encode}
-"""What each stage does; `deliver` is `delivery.send`, once per destination."""
+STAGES: dict[Stage, StageFunction] = {
+    Stage.READ: read,
+    Stage.INFER: infer,
+    Stage.ENCODE: encode,
+    Stage.CHECK: check,
+    Stage.NOTICE: notice,
+}
+"""What each stage does; `deliver` and `tell` are `delivery.send`, once per destination."""

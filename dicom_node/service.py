@@ -16,7 +16,7 @@ from types import FrameType
 import structlog
 
 from dicom_node.cases import CaseFolder, CaseStore
-from dicom_node.child import REJECTED, SELF_TEST, run_in_child
+from dicom_node.child import SELF_TEST, run_in_child
 from dicom_node.config import NodeSettings
 from dicom_node.durable_files import make_directory
 from dicom_node.errors import NodeAlreadyRunning, SelfTestFailed
@@ -67,7 +67,7 @@ def self_test(settings: NodeSettings) -> None:
     folder = CaseFolder(settings.data_dir / "selftest")
     make_directory(folder.path)
     timeout_s = settings.stage_timeout_s
-    if run_in_child(SELF_TEST, folder.path, settings.source, timeout_s=timeout_s, stop=lambda: False) == REJECTED:
+    if run_in_child(SELF_TEST, folder.path, settings.source, timeout_s=timeout_s, stop=lambda: False) != 0:
         outcome = folder.outcome(SELF_TEST) or {}
         code, message = str(outcome.get("code", "")), str(outcome.get("message", ""))
         raise SelfTestFailed(code, message if code == SelfTestFailed.code else f"{code}: {message}")

@@ -12,9 +12,24 @@ class Stage(StrEnum):
     """Lobes, perfusion and function regions are found."""
     ENCODE = "encode"
     """DICOM objects are made."""
+    CHECK = "check"
+    """The objects are read back and checked; one fault, and nothing is sent."""
     DELIVER = "deliver"
     """Objects are sent, to each destination on its own."""
+    NOTICE = "notice"
+    """The case gave no result: a picture that says why is made."""
+    TELL = "tell"
+    """The picture is sent, to each destination that wants it."""
 
 
-FOLLOWING = {Stage.READ: Stage.INFER, Stage.INFER: Stage.ENCODE, Stage.ENCODE: Stage.DELIVER}
-"""Which stage comes after which; `deliver` ends the road."""
+FOLLOWING = {
+    Stage.READ: Stage.INFER,
+    Stage.INFER: Stage.ENCODE,
+    Stage.ENCODE: Stage.CHECK,
+    Stage.CHECK: Stage.DELIVER,
+    Stage.NOTICE: Stage.TELL,
+}
+"""Which stage comes after which; `deliver` and `tell` end the road."""
+
+ASIDE = (Stage.NOTICE, Stage.TELL)
+"""Stages beside the road: what becomes of a notice does not change what is said of the case."""

@@ -18,6 +18,7 @@ from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
     CTImageStorage,
+    EncapsulatedPDFStorage,
     EnhancedSRStorage,
     MRImageStorage,
     ParametricMapStorage,
@@ -45,6 +46,7 @@ STORAGE_CLASSES: Final = (
     Comprehensive3DSRStorage,
     MRImageStorage,
     SecondaryCaptureImageStorage,
+    EncapsulatedPDFStorage,
     CTImageStorage,
 )
 

@@ -1,5 +1,8 @@
 """What each lobe contributes: the table a physicist reads before looking at the map."""
 
+from collections.abc import Iterable
+from math import fsum
+
 import numpy as np
 
 from inference.anatomy import Lobe
@@ -41,3 +44,21 @@ def lobar_perfusion(perfusion: PerfusionMap, lobes: LobeMap, regions: FunctionRe
         )
 
     return {lobe: row(lobe) for lobe in Lobe}
+
+
+def together(rows: Iterable[LobarPerfusion]) -> LobarPerfusion:
+    """Several lobes as one region, for instance those of one lung; zeros if they hold no voxel."""
+    rows = tuple(rows)
+    volume_ml = fsum(row.volume_ml for row in rows)
+
+    def mean(values: Iterable[float]) -> float:
+        weighted = fsum(row.volume_ml * value for row, value in zip(rows, values, strict=True))
+        return weighted / volume_ml if volume_ml else 0.0
+
+    return LobarPerfusion(
+        volume_ml=volume_ml,
+        mean_perfusion=mean(row.mean_perfusion for row in rows),
+        perfusion_fraction=fsum(row.perfusion_fraction for row in rows),
+        high_fraction=mean(row.high_fraction for row in rows),
+        low_fraction=mean(row.low_fraction for row in rows),
+    )

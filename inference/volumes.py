@@ -61,7 +61,10 @@ class LobeMap:
 
     def lung(self, side: Side) -> Bool[np.ndarray, "slices rows columns"]:
         """Voxels of one lung."""
-        return np.isin(self.labels, [lobe.value for lobe in lobes_of(side)])
+        voxels: np.ndarray = np.zeros(self.labels.shape, dtype=bool)
+        for lobe in lobes_of(side):
+            voxels |= self.labels == lobe.value
+        return voxels
 
     @property
     def lungs(self) -> Bool[np.ndarray, "slices rows columns"]:

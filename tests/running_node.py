@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -108,22 +109,21 @@ class RunningNode:
 
 @contextmanager
 def running_node(
-    folder: Path, destinations: Sequence[AeAddress], *, quiet_period_s: float = 1.0, last_gets: str = ""
+    folder: Path, destinations: Sequence[AeAddress], *, quiet_period_s: float = 1.0, orders: Sequence[str] = ()
 ) -> Iterator[RunningNode]:
     """Start a node that delivers to `destinations`, named `d0`, `d1`, …, trying again every second.
 
-    `last_gets` is the only kind of object that the last of them gets; empty for all.
+    `orders` are further lines of TOML for each of them: what it gets and in which profile.
     """
     folder.mkdir(parents=True, exist_ok=True)
     node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", free_port()))
     tables = "".join(
-        f'[[destinations]]\nname = "d{k}"\nae_title = "{a.ae_title}"\nhost = "{a.host}"\nport = {a.port}\n'
-        for k, a in enumerate(destinations)
+        f'[[destinations]]\nname = "d{k}"\nae_title = "{a.ae_title}"\nhost = "{a.host}"\nport = {a.port}\n{order}\n'
+        for k, (a, order) in enumerate(zip_longest(destinations, orders, fillvalue=""))
     )
     node.site_file.write_text(
         f'[node]\nport = {node.address.port}\ndata_dir = "data"\nquiet_period_s = {quiet_period_s}\n'
         f'minimum_free_mb = 100\n[work]\nretry_delays_s = [1, 1, 1]\n[log]\nformat = "json"\n{tables}'
-        + (f'objects = ["{last_gets}"]\n' if last_gets else "")
     )
     node.start()
     try:

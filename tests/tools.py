@@ -1,6 +1,7 @@
 """Independent DICOM readers and validators from PyPI, as installed beside the tests."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,4 +24,8 @@ def tool(name: str) -> str:
 def error_lines(path: Path) -> list[str]:
     """What dciodvfy calls an error, over all frames of an object; its exit status does not tell."""
     done = subprocess.run([tool("dciodvfy"), "-allpffgitems", str(path)], capture_output=True, text=True, check=False)
-    return [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    lines = done.stderr.splitlines()
+    errors = [line for line in lines if line.startswith("Error")]
+    # It names the object that it has understood; without a name it has looked at nothing, and calls that no error.
+    assert errors or any(re.fullmatch(r"\w+", line) for line in lines), done.stderr
+    return errors

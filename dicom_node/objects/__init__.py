@@ -1,5 +1,6 @@
-"""DICOM results: Parametric Map and RT Structure Set.
+"""DICOM results: Parametric Map, RT Structure Set, and what else a destination may order.
 
-Everything a DICOM reviewer wants to read is in this room: `codes` (every code, name and colour), `identifiers` (UIDs),
-`provenance` (what is copied from the CT and who made the object), `contours`, and one file per object.
+Everything a DICOM reviewer wants to read is in this room: `kinds` (every kind of object), `codes` (every code, name and
+colour), `identifiers` (UIDs), `provenance` (what is copied from the CT and who made the object), `contours`, and one
+file per object.
 """

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pydicom.dataset import Dataset
 
 from inference.anatomy import Lobe, Side
+from inference.quality import Severity
 
 PRIVATE_SCHEME = "99PERFNODE"
 """Coding scheme of the concepts that no standard has; declared in (0008,0110) wherever it is used (PS3.3 C.12.1)."""
@@ -70,6 +71,7 @@ MEASUREMENT_METHOD = CodedTerm("370129005", "SCT", "Measurement Method")
 METHOD_NETWORK = CodedTerm("CTNETWORK", PRIVATE_SCHEME, "Perfusion surrogate predicted from CT by a network")
 METHOD_DENSITOMETRIC = CodedTerm("CTDENSITY", PRIVATE_SCHEME, "Perfusion surrogate computed from CT density")
 PERCENT = CodedTerm("%", "UCUM", "Percent")
+SOURCE_IMAGE = CodedTerm("121322", "DCM", "Source image for image processing operation")  # CID 7222
 DERIVATION_PERFUSION = CodedTerm("129104", "DCM", "Perfusion image analysis")  # CID 7203
 PRIVATE_SCHEME_NAME = "perfusion-node private codes"
 
@@ -80,6 +82,27 @@ MORPHOLOGICAL_OPERATIONS = CodedTerm("123104", "DCM", "Morphological Operations"
 
 SUPERSEDED_RESULT = CodedTerm("SUPERSEDED", PRIVATE_SCHEME, "Earlier result superseded by this one")
 ACQUISITION_EQUIPMENT = CodedTerm("109101", "DCM", "Acquisition Equipment")  # CID 7005
+
+# Measurements and texts of the report, TID 1500. No standard has the shares.
+DEVICE = CodedTerm("121007", "DCM", "Device")  # CID 270
+CHEST_CT = CodedTerm("169069000", "SCT", "CT of chest")
+VOLUME = CodedTerm("118565006", "SCT", "Volume")  # CID 7469
+MILLILITRE = CodedTerm("ml", "UCUM", "Milliliter")
+MEAN = CodedTerm("373098007", "SCT", "Mean")  # CID 7464
+PERFUSION_SHARE = CodedTerm("PERFSHARE", PRIVATE_SCHEME, "Share of the perfusion of both lungs")
+HIGH_SHARE = CodedTerm("HIGHSHARE", PRIVATE_SCHEME, "Share of the volume that is high-functional lung")
+LOW_SHARE = CodedTerm("LOWSHARE", PRIVATE_SCHEME, "Share of the volume that is low-functional lung")
+QUALITATIVE_EVALUATIONS = CodedTerm("C0034375", "UMLS", "Qualitative Evaluations")
+COMMENT = CodedTerm("121106", "DCM", "Comment")
+FUNCTION_RULE = CodedTerm("FUNCTIONRULE", PRIVATE_SCHEME, "Rule for high- and low-functional lung")
+QUALITY_FINDING = CodedTerm("111052", "DCM", "Quality Finding")
+FINDING_SEVERITY = CodedTerm("246112005", "SCT", "Severity")
+FINDING_MEASURED = CodedTerm("MEASURED", PRIVATE_SCHEME, "Value measured by the check")
+FINDING_LIMIT = CodedTerm("LIMIT", PRIVATE_SCHEME, "Limit that was crossed")
+FINDING_NOTE = CodedTerm("NOTE", PRIVATE_SCHEME, "Note: worth knowing")
+FINDING_FLAG = CodedTerm("FLAG", PRIVATE_SCHEME, "Flag: a person should look before using the result")
+FINDING_REJECT = CodedTerm("REJECT", PRIVATE_SCHEME, "Reject: the result must not be used")
+SEVERITIES = {Severity.NOTE: FINDING_NOTE, Severity.FLAG: FINDING_FLAG, Severity.REJECT: FINDING_REJECT}
 
 # Anatomy: generic lobe and side as modifier, as in CID 7151 and 244.
 ANATOMICAL_STRUCTURE = CodedTerm("91723000", "SCT", "Anatomical Structure")
@@ -94,6 +117,7 @@ _UPPER = CodedTerm("45653009", "SCT", "Upper lobe of lung")
 _MIDDLE = CodedTerm("72481006", "SCT", "Middle lobe of right lung")
 _LOWER = CodedTerm("90572001", "SCT", "Lower lobe of lung")
 
+BOTH_SIDES = CodedTerm("51440002", "SCT", "Bilateral")
 LUNGS_STRUCTURE = Structure(ANATOMICAL_STRUCTURE, LUNG)
 SIDE_STRUCTURES = {side: Structure(ANATOMICAL_STRUCTURE, LUNG, code) for side, code in _SIDE_CODES.items()}
 LOBE_STRUCTURES = {

@@ -6,6 +6,8 @@ attributes that real CTs have. It writes the clock, random UIDs and itself into 
 so that the same input gives the same bytes.
 """
 
+from copy import copy
+
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -14,7 +16,8 @@ from pydicom.valuerep import format_number_as_ds
 from dicom_node.objects import codes
 from dicom_node.objects.codes import CodedTerm
 from dicom_node.objects.kinds import ObjectRole
-from dicom_node.objects.provenance import GEOMETRY, LOSSY, REQUIRED, ResultContext, SourceSeries
+from dicom_node.objects.provenance import ResultContext
+from dicom_node.objects.source_series import GEOMETRY, LOSSY, REQUIRED, SourceSeries
 from inference.geometry import Grid
 
 
@@ -32,7 +35,7 @@ def _geometry_only(header: Dataset, grid: Grid) -> Dataset:
     image = Dataset()
     for keyword in (*GEOMETRY, *LOSSY):
         if keyword in header:
-            image.add(header[keyword])
+            image.add(copy(header[keyword]))  # the image is ours to change, the header is not
     for keyword in REQUIRED:
         setattr(image, keyword, "")
     if not image.get("SliceThickness"):  # Type 2 in a CT

@@ -7,7 +7,8 @@ change, because then the objects differ too.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from dicom_node.objects.kinds import ObjectRole
 
@@ -46,6 +47,10 @@ class Identifiers:
     def result_id(self) -> str:
         """What tells this result from any other of the same CT, whatever it supersedes."""
         return uid_from("perfusion-node result", *self._basis())
+
+    def including(self, digest: str) -> Self:
+        """Identifiers of objects that depend on one more choice, given by its digest."""
+        return replace(self, settings_sha256=uid_from(self.settings_sha256, digest))
 
     def series_uid(self, role: ObjectRole) -> str:
         """Series Instance UID of the series that holds this object; each role has a series of its own."""

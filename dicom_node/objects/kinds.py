@@ -76,8 +76,8 @@ OBJECT_SERIES: Mapping[ObjectKind, ObjectSeries] = MappingProxyType(
             SegmentationStorage,
             "SEG",
             904,
-            "RESEARCH lobes and lung function from CT",
-            "Five lobes, high- and low-functional lung as binary segments.",
+            "RESEARCH lung segments from CT",
+            "Voxel masks in two objects: the five lobes, and high- and low-functional lung, which overlap them.",
         ),
         ObjectKind.REPORT: ObjectSeries(
             Comprehensive3DSRStorage,

@@ -7,16 +7,18 @@ highdicom builds the object (see `highdicom_objects`). What it does otherwise th
 
 * it stores frames in descending position; dcmqi (3D Slicer) and OHIF take file order for ascending position and flip
   such a map head to feet. Frames are put in ascending order of position along row × column;
+* it makes two more copies of the pixels while it works. It gets frames of one pixel; the real ones come afterwards;
 * it omits Frame Anatomy, without which dcmqi crashes and validators ask for a laterality.
 
 Then every frame is compared with the slice that lies at its position.
 """
 
+from io import BytesIO
+
 import numpy as np
 from highdicom import VOILUTTransformation
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodeContentItem
-from jaxtyping import Float32
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian
@@ -26,6 +28,7 @@ from dicom_node.errors import EncodingError
 from dicom_node.objects import codes
 from dicom_node.objects.highdicom_objects import concept, mend, source_images
 from dicom_node.objects.kinds import ObjectKind, ObjectRole
+from dicom_node.objects.percent import highest_percent, require_promised_values, slice_percent
 from dicom_node.objects.provenance import ResultContext, ascii_text
 from inference.geometry import Grid
 from inference.volumes import PerfusionMap
@@ -46,29 +49,25 @@ def encode_parametric_map(perfusion: PerfusionMap, context: ResultContext) -> Da
             finite, or is not above 0 exactly inside the lungs.
     """
     context.source.require_grid(perfusion.grid, _KIND)
-    _check(perfusion, context)
-    percent = perfusion.values * np.float32(100.0)
-    dataset: Dataset = _build(percent, perfusion.grid, context)
+    require_promised_values(perfusion, context, _KIND)
+    # A plain dataset: highdicom's own would read the changed frames by its tables of the old ones.
+    dataset = Dataset(_build(perfusion, context))
     _order_frames(dataset, perfusion.grid)
+    _put_pixels(dataset, perfusion)
     _describe(dataset, context)
-    _require_frames_in_place(dataset, percent, perfusion.grid)
+    _require_frames_in_place(dataset, perfusion)
     return dataset
 
 
-def _check(perfusion: PerfusionMap, context: ResultContext) -> None:
-    if perfusion.model != context.perfusion_model:
-        raise EncodingError(_KIND, "the map was made by another model than the context names")
-    if not np.isfinite(perfusion.values).all():
-        raise EncodingError(_KIND, "the map holds values that are not finite")
-    if perfusion.values.min() < 0 or not np.array_equal(perfusion.values > 0, perfusion.lungs):
-        raise EncodingError(_KIND, "the map must be above 0 inside the lungs and 0 everywhere else")
-
-
-def _build(percent: Float32[np.ndarray, "slices rows columns"], grid: Grid, context: ResultContext) -> ParametricMap:
+def _build(perfusion: PerfusionMap, context: ResultContext) -> ParametricMap:
+    """The object with frames of one pixel."""
     version = context.equipment.software_version
+    images = source_images(context.source, perfusion.grid)
+    for image in images:
+        image.Rows, image.Columns = 1, 1
     return ParametricMap(
-        source_images=source_images(context.source, grid),
-        pixel_array=percent,
+        source_images=images,
+        pixel_array=np.zeros((perfusion.grid.shape[0], 1, 1), dtype=np.float32),
         series_instance_uid=context.identifiers.series_uid(ROLE),
         series_number=ROLE.series.series_number,
         sop_instance_uid=context.identifiers.instance_uid(ROLE),
@@ -78,7 +77,7 @@ def _build(percent: Float32[np.ndarray, "slices rows columns"], grid: Grid, cont
         software_versions=version,
         device_serial_number=context.equipment.serial_number,
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[_mapping(float(max(200.0, percent.max())), context)],
+        real_world_value_mappings=[_mapping(max(200.0, highest_percent(perfusion)), context)],
         voi_lut_transformations=[VOILUTTransformation(window_center=WINDOW[0], window_width=WINDOW[1])],
         transfer_syntax_uid=ExplicitVRLittleEndian,
         content_label="REL_PERFUSION",
@@ -115,9 +114,6 @@ def _order_frames(dataset: Dataset, grid: Grid) -> None:
     normal = np.cross(grid.direction[:, 2], grid.direction[:, 1])
     heights = [float(np.dot(f.PlanePositionSequence[0].ImagePositionPatient, normal)) for f in frames]
     order = sorted(range(len(frames)), key=heights.__getitem__)
-    length = dataset.Rows * dataset.Columns * 4
-    pixels = memoryview(dataset.FloatPixelData)
-    dataset.FloatPixelData = b"".join(pixels[k * length : (k + 1) * length] for k in order)
     dataset.PerFrameFunctionalGroupsSequence = Sequence([frames[k] for k in order])
     for number, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence, start=1):
         frame.FrameContentSequence[0].DimensionIndexValues = number
@@ -125,6 +121,18 @@ def _order_frames(dataset: Dataset, grid: Grid) -> None:
     dataset.DimensionOrganizationType = "3D"
     measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     measures.SpacingBetweenSlices = format_number_as_ds(grid.spacing_mm[0])
+
+
+def _put_pixels(dataset: Dataset, perfusion: PerfusionMap) -> None:
+    """Put in the pixels of all frames, in ascending order of position along row × column."""
+    axis = perfusion.grid.direction
+    ascending = float(np.dot(axis[:, 0], np.cross(axis[:, 2], axis[:, 1]))) > 0
+    slices = range(perfusion.grid.shape[0])
+    pixels = BytesIO()  # unlike a join, it grows without a second copy and gives its bytes away
+    for k in slices if ascending else reversed(slices):
+        pixels.write(slice_percent(perfusion, k).astype("<f4", copy=False).data)
+    dataset.Rows, dataset.Columns = perfusion.grid.shape[1:]
+    dataset.FloatPixelData = pixels.getvalue()
 
 
 def _describe(dataset: Dataset, context: ResultContext) -> None:
@@ -146,12 +154,12 @@ def _describe(dataset: Dataset, context: ResultContext) -> None:
     dataset.ImageComments = dataset.DerivationDescription  # the one text that most viewers show
 
 
-def _require_frames_in_place(dataset: Dataset, percent: Float32[np.ndarray, "slices rows columns"], grid: Grid) -> None:
-    stored = np.frombuffer(dataset.FloatPixelData, dtype="<f4").reshape(percent.shape)
+def _require_frames_in_place(dataset: Dataset, perfusion: PerfusionMap) -> None:
+    stored = np.frombuffer(dataset.FloatPixelData, dtype="<f4").reshape(perfusion.grid.shape)
     positions = [f.PlanePositionSequence[0].ImagePositionPatient for f in dataset.PerFrameFunctionalGroupsSequence]
-    slices = np.rint(grid.to_index(np.array(positions, dtype=np.float64))[:, 0]).astype(int)
-    if sorted(slices) != list(range(len(percent))):
+    slices = np.rint(perfusion.grid.to_index(np.array(positions, dtype=np.float64))[:, 0]).astype(int)
+    if sorted(slices) != list(range(len(stored))):
         raise EncodingError(_KIND, "frame positions are not those of the CT")
     for frame, k in enumerate(slices):
-        if not np.array_equal(stored[frame], percent[k]):
+        if not np.array_equal(stored[frame], slice_percent(perfusion, int(k))):
             raise EncodingError(_KIND, f"frame {frame + 1} does not hold the slice that lies at its position")

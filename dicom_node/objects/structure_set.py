@@ -11,110 +11,124 @@ ROI without contours.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain
 
-import numpy as np
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from dicom_node.errors import EncodingError
 from dicom_node.objects import codes
-from dicom_node.objects.codes import RoiName, RoiType
-from dicom_node.objects.contours import PlanarContour, trace_contours
-from dicom_node.objects.kinds import ObjectKind, ObjectRole
-from dicom_node.objects.provenance import ResultContext, SourceSeries, ascii_text
+from dicom_node.objects.codes import RoiType
+from dicom_node.objects.contour_sequence import CONTOUR_SEQUENCE, CtPlane, contour_sequence, ct_planes
+from dicom_node.objects.contours import trace_contours
+from dicom_node.objects.kinds import ObjectRole
+from dicom_node.objects.profile import StructureGroup, StructureSetProfile
+from dicom_node.objects.provenance import ResultContext, ascii_text
 from dicom_node.objects.rois import Roi, function_rois, lobe_rois, lung_rois
-from inference.geometry import Grid
+from dicom_node.objects.source_series import SourceSeries
+from inference.geometry import Box, Grid
+from inference.lung_box import lung_box
 from inference.volumes import FunctionRegions, LobeMap, require_same_grid
 
 _KIND = "structure set"
-_ROLE = ObjectRole(ObjectKind.STRUCTURE_SET)
-_CONTOUR_DATA = Tag("ContourData")
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 """Detached Study Management: retired, yet what planning systems expect in RT Referenced Study Sequence."""
-
-
-@dataclass(frozen=True, slots=True)
-class StructureSetOptions:
-    """What a site may choose."""
-
-    name_separator: str = "^"
-    """Before a custom qualifier in ROI names: `^` as in TG-263, or `_` where a planning system refuses it."""
-    function_type: RoiType = RoiType.ORGAN
-    """RT ROI Interpreted Type of high- and low-functional lung. AVOIDANCE says what it is for, but some planning
-    systems treat that type in ways of their own."""
-    label: str = "PERF RESEARCH"
-    """Structure Set Label (3006,0002), at most 16 characters."""
-
-    def __post_init__(self) -> None:
-        codes.roi_name(RoiName.HIGH, self.name_separator)
-        if not self.label or self.label != ascii_text(self.label, 16):
-            raise ValueError(f"the label must have 1 to 16 ASCII characters, got {self.label!r}")
 
 
 def encode_structure_set(
     lobes: LobeMap,
     regions: FunctionRegions,
     context: ResultContext,
-    options: StructureSetOptions | None = None,
+    profile: StructureSetProfile | None = None,
+    role: ObjectRole | None = None,
 ) -> Dataset:
-    """Write lungs, lobes and functional regions as one RT Structure Set.
+    """Write lungs, lobes and functional regions as an RT Structure Set.
 
-    The returned dataset is ready for `save_as(path, enforce_file_format=True)`; implicit VR little endian.
+    Args:
+        lobes: lungs and lobes on the grid of the CT.
+        regions: functional regions on the same grid.
+        context: where the result comes from and who made it.
+        profile: what the planning system wants; the generic one by default.
+        role: which of the profile's structure sets (`StructureSetProfile.contents`); the first by default.
+
+    Returns:
+        A dataset ready for `save_as(path, enforce_file_format=True)`; implicit VR little endian.
 
     Raises:
         GridMismatch: lobes and regions lie on different grids.
         EncodingError: they are not on the grid of the CT, the lobes are another segmenter's than `context` says, or
             there is no lung.
     """
-    options = options or StructureSetOptions()
+    profile = profile or StructureSetProfile()
+    role = role or next(iter(profile.contents()))
     require_same_grid(lobes.grid, regions.grid)
     context.source.require_grid(lobes.grid, _KIND)
     if lobes.segmenter != context.segmenter:
         raise EncodingError(_KIND, "the lobes were drawn by another segmenter than the context names")
     if not lobes.labels.any():
         raise EncodingError(_KIND, "there is no lung")
-    dataset = _frame(context, options)
-    rois = chain(lung_rois(lobes), lobe_rois(lobes), function_rois(regions, context))
-    absent = _draw(dataset, rois, lobes.grid, context, options)
-    dataset.StructureSetDescription = _description(context, absent)
-    _keep_raw(dataset)
-    return dataset
+    box = lung_box(lobes.lungs, lobes.grid)
+    planes = ct_planes(context.source, lobes.grid)[box[0]]
+    lobes, regions = _cropped(lobes, regions, box)
+    rois = {
+        StructureGroup.LUNGS: lung_rois(lobes),
+        StructureGroup.LOBES: lobe_rois(lobes),
+        StructureGroup.FUNCTION: function_rois(regions, context),
+    }
+    chosen = chain.from_iterable(rois[group] for group in profile.contents()[role])
+    context = replace(context, identifiers=context.identifiers.including(profile.digest()))
+    return _encode(role, chosen, lobes.grid, planes, context, profile)
 
 
-def _draw(
-    dataset: Dataset, rois: Iterable[Roi], grid: Grid, context: ResultContext, options: StructureSetOptions
-) -> list[str]:
-    """Put in every region that has voxels, one after the other; the names of those that have none."""
+def _cropped(lobes: LobeMap, regions: FunctionRegions, box: Box) -> tuple[LobeMap, FunctionRegions]:
+    """The part with the lungs: masks of the whole volume take longer to make than to outline."""
+    grid = lobes.grid.cropped(box)
+    return (
+        LobeMap(lobes.labels[box], grid, lobes.segmenter),
+        FunctionRegions(regions.high[box], regions.low[box], grid, regions.rule),
+    )
+
+
+def _encode(
+    role: ObjectRole,
+    rois: Iterable[Roi],
+    grid: Grid,
+    planes: tuple[CtPlane, ...],
+    context: ResultContext,
+    profile: StructureSetProfile,
+) -> Dataset:
+    dataset = _frame(role, context, profile)
     dataset.StructureSetROISequence, dataset.ROIContourSequence, dataset.RTROIObservationsSequence = [], [], []
     absent = []
     for roi in rois:
-        name = codes.roi_name(roi.name, options.name_separator)
+        name = codes.roi_name(roi.name, profile.name_separator)
         if not roi.mask.any():
             absent.append(name)
             continue
         number = len(dataset.StructureSetROISequence) + 1
         dataset.StructureSetROISequence.append(_definition(number, name, roi, context))
-        dataset.ROIContourSequence.append(_contours(number, roi, grid, context))
-        dataset.RTROIObservationsSequence.append(_observation(number, roi, options))
-    return absent
+        dataset.ROIContourSequence.append(_contours(number, roi, grid, planes, profile))
+        dataset.RTROIObservationsSequence.append(_observation(number, roi, profile))
+    dataset.StructureSetDescription = _description(context, absent)
+    _keep_raw(dataset)
+    return dataset
 
 
-def _frame(context: ResultContext, options: StructureSetOptions) -> Dataset:
+def _frame(role: ObjectRole, context: ResultContext, profile: StructureSetProfile) -> Dataset:
     """The object without its ROIs: patient, study, series, equipment, references."""
     dataset = Dataset()
     context.source.copy_identity(dataset)
     context.describe_maker(dataset)
-    context.describe_series(dataset, _ROLE)
+    context.describe_series(dataset, role)
     dataset.OperatorsName = ""
-    dataset.StructureSetLabel = options.label
+    dataset.StructureSetLabel = profile.label
     dataset.StructureSetName = "Lung function from CT, research"
     dataset.StructureSetDate, dataset.StructureSetTime = context.source.date_and_time()
     dataset.ReferencedFrameOfReferenceSequence = [_references(context.source)]
+    if earlier := context.earlier_instance(role):
+        dataset.PredecessorStructureSetSequence = [earlier.reference()]  # PS3.3 C.8.8.5
     dataset.ApprovalStatus = "UNAPPROVED"
     dataset.file_meta = context.file_meta(RTStructureSetStorage, dataset.SOPInstanceUID, ImplicitVRLittleEndian)
     return dataset
@@ -168,37 +182,17 @@ def _definition(number: int, name: str, roi: Roi, context: ResultContext) -> Dat
     return item
 
 
-def _contours(number: int, roi: Roi, grid: Grid, context: ResultContext) -> Dataset:
+def _contours(number: int, roi: Roi, grid: Grid, planes: tuple[CtPlane, ...], profile: StructureSetProfile) -> Dataset:
     """Item of ROI Contour Sequence (PS3.3 C.8.8.6)."""
     item = Dataset()
     item.ROIDisplayColor = list(roi.colour)
     item.ReferencedROINumber = number
-    item.ContourSequence = [
-        _contour(n, contour, grid, context.source) for n, contour in enumerate(trace_contours(roi.mask, grid), start=1)
-    ]
+    contours = trace_contours(roi.mask, grid, most_points=profile.most_points)
+    item[CONTOUR_SEQUENCE] = contour_sequence(contours, planes)
     return item
 
 
-def _contour(number: int, contour: PlanarContour, grid: Grid, source: SourceSeries) -> Dataset:
-    header = source.headers[contour.slice_index]
-    # The grid is even; a CT's positions are rounded. The contour goes into the plane of its image exactly.
-    on_grid = grid.to_patient_mm(np.array([contour.slice_index, 0.0, 0.0]))
-    points = contour.points_mm + (np.array(header.ImagePositionPatient, dtype=np.float64) - on_grid)
-    points = np.column_stack([np.round(points[:, :2], 2), np.round(points[:, 2], 4)]) + 0.0  # no "-0.00"
-    text = "\\".join(["%.2f\\%.2f\\%.4f"] * len(points)) % tuple(points.ravel().tolist())
-    encoded = text.encode("ascii")
-    encoded += b" " * (len(encoded) % 2)
-    item = Dataset()
-    item.ContourImageSequence = [_image(header)]
-    item.ContourGeometricType = "CLOSED_PLANAR"
-    item.NumberOfContourPoints = len(points)
-    item.ContourNumber = number
-    # As bytes: lists of DS objects take ten times as long to build and to write.
-    item[_CONTOUR_DATA] = RawDataElement(_CONTOUR_DATA, "DS", len(encoded), encoded, 0, True, True)
-    return item
-
-
-def _observation(number: int, roi: Roi, options: StructureSetOptions) -> Dataset:
+def _observation(number: int, roi: Roi, profile: StructureSetProfile) -> Dataset:
     """Item of RT ROI Observations Sequence (PS3.3 C.8.8.8)."""
     kind = roi.structure.type.dataset()
     if roi.structure.laterality:
@@ -207,7 +201,7 @@ def _observation(number: int, roi: Roi, options: StructureSetOptions) -> Dataset
     item.ObservationNumber = number
     item.ReferencedROINumber = number
     is_function = roi.structure is codes.FUNCTION_STRUCTURE
-    item.RTROIInterpretedType = options.function_type if is_function else RoiType.ORGAN
+    item.RTROIInterpretedType = profile.function_roi_type if is_function else RoiType.ORGAN
     item.ROIInterpreter = ""
     item.SegmentedPropertyCategoryCodeSequence = [roi.structure.category.dataset()]
     item.RTROIIdentificationCodeSequence = [kind]
@@ -220,5 +214,3 @@ def _keep_raw(dataset: Dataset) -> None:
     dataset.set_original_encoding(True, True, convert_encodings(declared) if declared else default_encoding)
     for roi in dataset.ROIContourSequence:
         roi.set_original_encoding(True, True, default_encoding)
-        for contour in roi.ContourSequence:
-            contour.set_original_encoding(True, True, default_encoding)

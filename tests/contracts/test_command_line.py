@@ -8,7 +8,7 @@ import typer.main
 
 from dicom_node.cli import app
 
-COMMANDS = ("serve", "demo", "process", "send", "echo", "jobs", "show", "retry", "cancel")
+COMMANDS = ("serve", "demo", "process", "check", "send", "echo", "jobs", "show", "retry", "rerun", "cancel")
 
 
 def test_all_promised_commands_exist_with_help() -> None:

@@ -35,14 +35,19 @@ def test_ids_read_back_as_written() -> None:
         # A new delivery to one destination leaves the other one as it was.
         ([("1:deliver.a:1", Result.DONE), ("1:deliver.b:1", Result.FAILED), ("2:deliver.b:1", Result.DONE)],
          CaseState.DELIVERED),
+        # What becomes of a notice of refusal changes nothing.
+        ([("1:read:1", Result.REJECTED), ("1:notice:1", None)], CaseState.REJECTED),
+        ([("1:check:1", Result.FAILED), ("1:notice:1", Result.DONE), ("1:tell.a:1", Result.AGAIN)], CaseState.FAILED),
+        ([("1:read:1", Result.REJECTED), ("1:notice:1", Result.DONE), ("1:tell.a:1", Result.DONE),
+          ("2:read:1", Result.DONE), ("2:infer:1", None)], CaseState.PROCESSING),
     ],
 )  # fmt: skip
 def test_state_of_a_case_follows_from_its_attempts(attempts: list[tuple[str, Result | None]], state: CaseState) -> None:
     assert case_of([attempt(name, result) for name, result in attempts]).state is state
 
 
-def test_a_case_without_destinations_is_done_when_its_objects_are_made() -> None:
-    assert case_of([attempt("1:encode:1", Result.DONE, more=False)]).state is CaseState.DELIVERED
+def test_a_case_without_destinations_is_done_when_its_objects_are_checked() -> None:
+    assert case_of([attempt("1:check:1", Result.DONE, more=False)]).state is CaseState.DELIVERED
 
 
 def test_a_stage_that_crashed_the_engine_itself_has_failed() -> None:

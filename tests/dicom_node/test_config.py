@@ -17,7 +17,7 @@ def test_every_shipped_site_file_loads(path: Path) -> None:
 def test_the_example_shows_every_default_as_it_is() -> None:
     example = read_settings(CONFIGS / "site.example.toml")
     built_in = parse_settings({}, source=example.source, base=CONFIGS)
-    for field in ("receiver", "quiet_period_s", "minimum_free_mb", "engine", "structure_set", "stage_timeout_s",
+    for field in ("receiver", "quiet_period_s", "minimum_free_mb", "engine", "content_qualification", "stage_timeout_s",
                   "stage_attempts", "retry_delays_s", "log_level", "log_format", "data_dir"):  # fmt: skip
         assert getattr(example, field) == getattr(built_in, field), field
 
@@ -45,6 +45,53 @@ def test_contradictions_between_keys_are_mistakes_too() -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_settings(document)
     assert len(caught.value.problems) == 3
+
+
+PACS = {"name": "pacs", "ae_title": "P", "host": "h", "port": 104}
+
+
+@pytest.mark.parametrize(
+    ("destination", "words"),
+    [
+        ({"objects": ["report", "segmentation"]}, "report refers to parametric-map"),
+        ({"objects": ["refusal-notice"]}, "set refusal_notice instead"),
+        ({"profile": "no-such-system"}, "unknown profile"),
+        ({"objects": ["movie"]}, "destinations.0.objects"),
+    ],
+)
+def test_an_order_that_cannot_be_filled_is_a_mistake(destination: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        parse_settings({"destinations": [{**PACS, **destination}]})
+
+
+def test_each_destination_orders_its_own_objects_in_its_own_profile() -> None:
+    tps = {**PACS, "name": "tps", "objects": ["structure-set", "mr-twin"], "profile": "raystation"}
+    settings = parse_settings({"destinations": [PACS, {**tps, "refusal_notice": False}]})
+    assert [str(role) for role in settings.orders["tps"].roles()] == [
+        "structure-set.raystation-anatomy",
+        "structure-set.raystation-function",
+        "mr-twin",
+    ]
+    assert [str(role) for role in settings.orders["pacs"].roles()] == ["parametric-map", "structure-set"]
+    assert (settings.orders["pacs"].refusal_notice, settings.orders["tps"].refusal_notice) == (True, False)
+    assert len(settings.roles()) == 5
+
+
+def test_two_profiles_of_one_name_must_be_the_same(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('name = "generic"\nlabel = "OURS"\n')
+    other = {**PACS, "name": "tps", "profile": "mine.toml"}
+    with pytest.raises(ConfigurationError, match="both named generic"):
+        parse_settings({"destinations": [PACS, other]}, base=tmp_path)
+
+
+def test_the_baseline_cannot_be_called_a_product() -> None:
+    with pytest.raises(ConfigurationError, match="no product"):
+        parse_settings({"objects": {"content_qualification": "PRODUCT"}})
+    assert parse_settings({"objects": {"content_qualification": "SERVICE"}}).content_qualification == "SERVICE"
+
+
+def test_destinations_do_not_change_the_digest_of_results() -> None:
+    assert parse_settings({"destinations": [PACS]}).settings_digest() == parse_settings({}).settings_digest()
 
 
 def test_a_rule_of_the_site_is_taken_and_changes_the_digest_of_results() -> None:

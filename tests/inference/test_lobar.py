@@ -5,7 +5,7 @@ from inference.anatomy import Lobe
 from inference.errors import GridMismatch
 from inference.function_regions import find_function_regions
 from inference.geometry import Grid
-from inference.lobar import lobar_perfusion
+from inference.lobar import lobar_perfusion, together
 from inference.model_card import ModelIdentity
 from inference.perfusion import relative_to_lung_mean
 from inference.volumes import FunctionRegions, LobeMap, PerfusionMap
@@ -55,3 +55,17 @@ def test_lobes_of_another_grid_are_a_bug_that_shows() -> None:
     other = Grid.axial(GRID.shape, (10.0, 10.0, 10.0), (1.0, 0.0, 0.0), frame_of_reference_uid="1.2.3")
     with pytest.raises(GridMismatch):
         lobar_perfusion(perfusion, LobeMap(lobes.labels, other, lobes.segmenter), regions)
+
+
+def test_several_lobes_together_are_one_region() -> None:
+    uptake = {Lobe.RUL: 1.0, Lobe.RML: 2.0, Lobe.RLL: 3.0, Lobe.LUL: 4.0, Lobe.LLL: 5.0}
+    table = lobar_perfusion(*five_slabs(uptake))
+    lungs = together(table.values())
+    assert lungs.volume_ml == pytest.approx(500.0)
+    assert lungs.mean_perfusion == pytest.approx(1.0)
+    assert lungs.perfusion_fraction == pytest.approx(1.0)
+    assert lungs.high_fraction == pytest.approx(sum(row.high_fraction for row in table.values()) / 5)
+    left = together([table[Lobe.LUL], table[Lobe.LLL]])
+    assert left.perfusion_fraction == pytest.approx(9.0 / 15.0, rel=1e-3)
+    assert left.mean_perfusion == pytest.approx(4.5 / 3.0, rel=1e-3)
+    assert together([]).volume_ml == together([]).mean_perfusion == 0.0

@@ -1,9 +1,11 @@
 """`perfnode` as a user meets it: the demo, processing without a network, and refusals on the console."""
 
+import json
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
+from dicom_node.objects.kinds import ObjectKind
 from inference.ct_instances import ct_instances
 from inference.thorax import ThoraxVariant, draw_thorax
 from tests.running_node import perfnode, save_instances
@@ -29,11 +31,35 @@ def test_processing_twice_in_two_processes_gives_the_same_bytes(tmp_path: Path, 
     made = []
     for name in ("one", "two"):
         out = tmp_path / name
-        done = perfnode("process", str(thorax_files[0].parent), "--out", str(out))
+        done = perfnode("process", str(thorax_files[0].parent), "--out", str(out), "--object", "all")
         assert done.returncode == 0, done.stdout + done.stderr
         made.append({path.name: path.read_bytes() for path in out.iterdir()})
-    assert set(made[0]) == {"parametric-map.dcm", "structure-set.dcm", "summary.png"}
-    assert made[0] == made[1]
+    kinds = [kind for kind in ObjectKind if kind not in (ObjectKind.MR_TWIN, ObjectKind.REFUSAL_NOTICE)]
+    twin = {f"mr-twin-{number:04d}.dcm" for number in range(1, len(thorax_files) + 1)}
+    assert set(made[0]) == {*(f"{kind}.dcm" for kind in kinds), *twin, "summary.png"}
+    assert [name for name in made[0] if made[0][name] != made[1][name]] == []
+
+
+def test_check_finds_nothing_in_our_objects_and_a_planted_fault_in_one_of_them(
+    tmp_path: Path, thorax_files: list[Path]
+) -> None:
+    assert perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path), "--object", "all").returncode == 0
+    clean = perfnode("check", str(tmp_path), str(thorax_files[0].parent))
+    assert clean.returncode == 0, clean.stdout + clean.stderr
+    structures = dcmread(tmp_path / "structure-set.dcm")
+    structures.StructureSetROISequence[1].ROIName = "LUNGS"
+    structures.save_as(tmp_path / "structure-set.dcm", enforce_file_format=True)
+    faulty = perfnode("check", str(tmp_path), str(thorax_files[0].parent))
+    assert faulty.returncode == 1
+    assert "ROI_NAME_REPEATED" in faulty.stdout
+    listed = json.loads(perfnode("check", "--json", str(tmp_path / "structure-set.dcm")).stdout)
+    assert "ROI_NAME_REPEATED" in {fault["code"] for fault in listed["faults"]}
+
+
+def test_process_refuses_a_report_without_what_it_refers_to(tmp_path: Path, thorax_files: list[Path]) -> None:
+    done = perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path / "out"), "--object", "report")
+    assert done.returncode == 2
+    assert "must be ordered too" in done.stderr
 
 
 def test_process_says_in_one_line_why_a_series_is_refused(tmp_path: Path, thorax_instances: list[Dataset]) -> None:

@@ -25,7 +25,8 @@ def test_results_wait_for_a_pacs_that_is_down_and_a_second_destination_does_not_
     other = StorageFolder(tmp_path / "tps", AeAddress("TPS", "127.0.0.1", free_port()))
     other.start()
     try:
-        with running_node(tmp_path / "node", [pacs.address, other.address], last_gets="structure-set") as node:
+        orders = ["", 'objects = ["structure-set"]']
+        with running_node(tmp_path / "node", [pacs.address, other.address], orders=orders) as node:
             node.send(thorax_files)
             assert eventually(lambda: len(other.instances()) == 1, 120.0), node.log()
             assert eventually(lambda: node.only_case().code == "PEER_UNREACHABLE", 20.0), node.log()

@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from dicom_node.objects.identifiers import Identifiers, uid_from
-from dicom_node.objects.provenance import Equipment, ResultContext, SourceSeries
+from dicom_node.objects.provenance import Equipment, ResultContext
+from dicom_node.objects.source_series import SourceSeries
 from inference.anatomy import Lobe
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
@@ -206,7 +207,7 @@ def with_headers() -> Callable[..., Chest]:
                     dataset.pop(keyword, None)
                 else:
                     setattr(dataset, keyword, value)
-            return chest
+        return chest
 
     return change
 

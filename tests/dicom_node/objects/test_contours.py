@@ -75,6 +75,14 @@ def test_a_ring_with_an_island_is_one_keyhole_contour_and_one_for_the_island():
     assert len(island.points_mm) == 4
 
 
+def test_keyholes_that_leave_one_edge_do_so_in_the_order_of_the_way():
+    mask = np.ones((1, 5, 9), dtype=bool)
+    mask[0, 2, 2] = mask[0, 2, 6] = False
+    (contour,) = trace_contours(mask, Grid.axial(mask.shape, **UNIT))
+    x, y, _ = contour.points_mm.T
+    assert x[y == -0.5].tolist() == [-0.5, 1.75, 1.75, 5.75, 5.75, 8.5]
+
+
 def test_an_empty_mask_has_no_contour():
     mask = np.zeros((2, 3, 3), dtype=bool)
     assert trace_contours(mask, Grid.axial(mask.shape, **UNIT)) == []

@@ -109,6 +109,15 @@ def test_values_above_200_percent_are_inside_the_mapped_range(chest, tmp_path):
     assert highdicom.imread(path).get_volume().array.max() == pytest.approx(731)
 
 
+def test_the_headers_of_the_ct_stay_as_they_are(chest):
+    for dataset in chest.datasets:
+        dataset.SliceThickness = ""
+    context = chest.context
+    before = context.source.sha256()
+    encode_parametric_map(chest.perfusion, context)
+    assert context.source.sha256() == before
+
+
 def test_a_ct_with_rounded_positions_is_still_one_volume(chest):
     for k, dataset in enumerate(chest.datasets):
         dataset.ImagePositionPatient[2] += (-1) ** k * 0.02

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 
 from dicom_node.errors import EncodingError
 from dicom_node.objects.kinds import ObjectKind, ObjectRole
-from dicom_node.objects.provenance import SourceSeries, ascii_text, result_context
+from dicom_node.objects.provenance import ascii_text, result_context
+from dicom_node.objects.source_series import SourceSeries
 from inference.engine import PerfusionResult
 from inference.geometry import Grid
 from inference.volumes import CtVolume
@@ -33,6 +36,35 @@ def test_private_elements_inside_copied_sequences_are_left_behind(chest):
     SourceSeries.of(chest.datasets, chest.reference).copy_identity(target)
     assert target.OtherPatientIDsSequence[0].PatientID == "OLD7"
     assert not any(element.tag.is_private for element in target.iterall())
+
+
+@pytest.mark.filterwarnings("ignore:Failed to decode")
+@pytest.mark.parametrize(
+    ("character_set", "name"),
+    [
+        # What pydicom would write instead: no empty group at the end, ESC ( B for ESC ( J, U+FFFD for broken bytes.
+        ("GB18030", "Wang^XiaoDong=王^小东=".encode("gb18030")),
+        (["ISO 2022 IR 13", "ISO 2022 IR 87"], b"Yamada^Tarou=\x1b$B;3ED\x1b(J^\x1b$BB@O:\x1b(J"),
+        ("ISO_IR 100", b"M\xfcller^^^Dr. "),
+        ("ISO_IR 192", b"broken\xff\xfe"),
+    ],
+)
+def test_a_received_name_keeps_its_very_bytes(chest, with_headers, character_set, name):
+    placeholder = "X" * (len(name) + len(name) % 2)
+    with_headers(chest, SpecificCharacterSet=character_set, PatientName=placeholder)
+    received = []
+    for dataset in chest.datasets:
+        buffer = BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        content = buffer.getvalue().replace(placeholder.encode(), name.ljust(len(placeholder)))
+        received.append(dcmread(BytesIO(content)))
+    assert received[0].get_item("PatientName").value.rstrip() == name.rstrip()
+    target = Dataset()
+    SourceSeries.of(received, chest.reference).copy_identity(target)
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = False, True
+    write_dataset(buffer, target)
+    assert name.rstrip() in buffer.getvalue()
 
 
 def test_an_instance_that_is_not_at_hand_is_refused(chest):
@@ -115,6 +147,7 @@ def test_both_models_are_named_and_their_caveats_said_once(chest):
         "perfusion-node 0.1.0",
         "test-perfusion 2 (abababababab)",
         "test-segmenter 1",
+        "settings cd34",
     ]
     assert target.ContentQualification == "RESEARCH"
 

@@ -8,7 +8,9 @@ from pydicom import dcmread
 
 from dicom_node.errors import EncodingError
 from dicom_node.objects.codes import RoiType
-from dicom_node.objects.structure_set import StructureSetOptions, encode_structure_set
+from dicom_node.objects.profile import Sets, StructureGroup, StructureSetProfile
+from dicom_node.objects.provenance import EarlierInstance
+from dicom_node.objects.structure_set import encode_structure_set
 from inference.anatomy import Lobe, Side
 from inference.errors import GridMismatch
 from inference.model_card import ModelIdentity
@@ -18,7 +20,7 @@ POSITIONS = ["HFS", "FFS", "HFP", "HFS-DESCENDING"]
 
 
 def encoded(chest, **options):
-    return encode_structure_set(chest.lobes, chest.regions, chest.context, StructureSetOptions(**options))
+    return encode_structure_set(chest.lobes, chest.regions, chest.context, StructureSetProfile(**options))
 
 
 def reread(dataset):
@@ -120,7 +122,7 @@ def test_saving_writes_contour_bytes_as_they_are(chest, with_headers, character_
     dataset = encoded(chest)
     dataset.save_as(BytesIO(), enforce_file_format=True)
     for roi in dataset.ROIContourSequence:
-        assert all(contour.get_item("ContourData").is_raw for contour in roi.ContourSequence)
+        assert roi.get_item("ContourSequence").is_raw
 
 
 def test_transfer_syntax_is_implicit_and_conversion_to_explicit_keeps_the_vr_of_contours(chest, tmp_path):
@@ -158,7 +160,7 @@ def test_only_a_network_is_called_artificial_intelligence(chest):
 
 
 def test_a_site_chooses_separator_type_and_label(chest, errors_of_dciodvfy):
-    dataset = encoded(chest, name_separator="_", function_type=RoiType.AVOIDANCE, label="SITE")
+    dataset = encoded(chest, name_separator="_", function_roi_type=RoiType.AVOIDANCE, label="SITE")
     assert [roi.ROIName for roi in dataset.StructureSetROISequence][8:] == ["Lungs_HighPerf", "Lungs_LowPerf"]
     types = [item.RTROIInterpretedType for item in dataset.RTROIObservationsSequence]
     assert types == ["ORGAN"] * 8 + ["AVOIDANCE"] * 2
@@ -169,7 +171,7 @@ def test_a_site_chooses_separator_type_and_label(chest, errors_of_dciodvfy):
 @pytest.mark.parametrize("wrong", [{"name_separator": "/"}, {"label": "more than sixteen"}, {"label": ""}])
 def test_impossible_choices_are_refused(wrong):
     with pytest.raises(ValueError, match=r"separator|label"):
-        StructureSetOptions(**wrong)
+        StructureSetProfile(**wrong)
 
 
 def test_a_region_without_voxels_is_left_out_and_named(chest, errors_of_dciodvfy):
@@ -217,3 +219,43 @@ def test_what_does_not_belong_together_is_refused(chest, chest_in):
     nothing = LobeMap(np.zeros_like(chest.lobes.labels), chest.grid, chest.lobes.segmenter)
     with pytest.raises(EncodingError, match="no lung"):
         encode_structure_set(nothing, chest.regions, chest.context)
+
+
+def test_two_sets_part_anatomy_from_function_and_are_series_of_their_own(chest, errors_of_dciodvfy):
+    profile = StructureSetProfile(sets=Sets.TWO)
+    made = [
+        encode_structure_set(chest.lobes, chest.regions, chest.context, profile, role) for role in profile.contents()
+    ]
+    assert [list(contours_by_name(dataset)) for dataset in made] == [
+        [name for name in expected_masks(chest) if "Perf" not in name],
+        ["Lungs^HighPerf", "Lungs^LowPerf"],
+    ]
+    assert len({dataset.SeriesInstanceUID for dataset in made} | {dataset.SOPInstanceUID for dataset in made}) == 4
+    assert [error for dataset in made for error in errors_of_dciodvfy(dataset)] == []
+
+
+def test_a_profile_chooses_structures_and_how_long_contours_may_be(chest):
+    profile = StructureSetProfile(structures=(StructureGroup.FUNCTION,), most_points=100)
+    dataset = encode_structure_set(chest.lobes, chest.regions, chest.context, profile)
+    longest = {name: max(c.NumberOfContourPoints for c in found) for name, found in contours_by_name(dataset).items()}
+    assert list(longest) == ["Lungs^HighPerf", "Lungs^LowPerf"]
+    assert max(longest.values()) <= 100
+    usual = contours_by_name(encoded(chest))["Lungs^HighPerf"]
+    assert max(contour.NumberOfContourPoints for contour in usual) > 100  # else the limit was never met
+
+
+def test_another_profile_gives_another_uid_and_only_to_structure_sets(chest):
+    assert encoded(chest).SOPInstanceUID != encoded(chest, name_separator="_").SOPInstanceUID
+    assert encoded(chest).SOPInstanceUID == encoded(chest, basis="a better reason").SOPInstanceUID
+
+
+def test_a_revised_set_has_new_uids_and_names_the_one_it_supersedes(chest, errors_of_dciodvfy):
+    first = encoded(chest)
+    context = chest.context.superseding("first-result", {"structure-set": EarlierInstance.of(first)})
+    revised = encode_structure_set(chest.lobes, chest.regions, context)
+    (reference,) = revised.PredecessorStructureSetSequence
+    assert reference.ReferencedSOPInstanceUID == first.SOPInstanceUID
+    assert revised.SOPInstanceUID != first.SOPInstanceUID
+    assert revised.SeriesInstanceUID != first.SeriesInstanceUID
+    assert errors_of_dciodvfy(revised) == []
+    assert "PredecessorStructureSetSequence" not in first

@@ -1,0 +1,189 @@
+"""The planning CT that a result belongs to: whose it is, which study and frame of reference, where its images lie.
+
+Texts of patient and study keep the character set of the CT, undeclared ones included, so that an archive reads the
+same name from both. Dates and times: this node writes no clock time into an object, so that the same input gives the
+same bytes. Every object date (series, content, structure set) is the CT's: its content date, else acquisition, series,
+study date. When objects were made is in the node's journal, not in the objects.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from pydicom.charset import convert_encodings, default_encoding
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.tag import Tag
+from pydicom.valuerep import PersonName
+
+from dicom_node.errors import EncodingError
+from inference.geometry import Grid
+from inference.volumes import SeriesReference
+
+REQUIRED = (  # Type 2: present even if empty
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
+    "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+OPTIONAL = (
+    "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID", "OtherPatientIDsSequence",
+    "QualityControlSubject", "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified",
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName", "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID",
+    "ClinicalTrialTimePointDescription",
+    "PatientBirthTime", "OtherPatientNames", "EthnicGroup", "PatientComments",
+    "PatientAge", "PatientSize", "PatientWeight",
+    "StudyDescription", "IssuerOfAccessionNumberSequence", "TimezoneOffsetFromUTC",
+)  # fmt: skip
+"""Patient, clinical trial and study attributes copied when present (PS3.3 C.7.1.1, C.7.1.3, C.7.2.1 to C.7.2.3). The
+time zone is copied because all our times are the CT's. Not copied: anything private, request and procedure step
+references, institution and station, acquisition data, signatures."""
+
+GEOMETRY = (
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
+    "PositionReferenceIndicator", "Rows", "Columns", "ImagePositionPatient", "ImageOrientationPatient",
+    "PixelSpacing", "SliceThickness", "PatientPosition",
+)  # fmt: skip
+"""What places the images of the CT in the patient."""
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
+DATES = ("Content", "Acquisition", "Series", "Study")
+
+NO_DATE = ("19000101", "000000")
+"""Written where a date is required and a de-identified CT has none at all."""
+
+MISPLACED_SLICE = 0.1
+"""Greatest distance, in slice spacings, of an image position from the grid: rounding, never a neighbour's place."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceSeries:
+    """Headers of the CT that a result belongs to, without pixels and private elements."""
+
+    headers: tuple[Dataset, ...]
+    """In slice order: header k is slice k of every array."""
+
+    @classmethod
+    def of(cls, datasets: Iterable[Dataset], reference: SeriesReference) -> Self:
+        """Take from the received instances what objects need, in the slice order of `reference`.
+
+        Raises:
+            EncodingError: an instance of the reference is absent, there is no frame of reference, or an identifying
+                text is not in the character set that the CT declares.
+        """
+        received = {str(dataset.SOPInstanceUID): dataset for dataset in datasets}
+        missing = [uid for uid in reference.sop_instance_uids if uid not in received]
+        if missing:
+            raise EncodingError("source reference", f"{len(missing)} instance(s) of the CT are not at hand")
+        headers = tuple(_lean(received[uid]) for uid in reference.sop_instance_uids)
+        if not headers or not headers[0].get("FrameOfReferenceUID"):
+            raise EncodingError("source reference", "the CT has no Frame of Reference UID")
+        return cls(headers)
+
+    @classmethod
+    def of_identity(cls, header: Dataset) -> Self:
+        """A source that only says whose it is: patient, study, series and dates of one header, no geometry.
+
+        Raises:
+            EncodingError: an identifying text is not in the character set that the header declares.
+        """
+        lean = _lean(header)
+        for keyword in (*GEOMETRY, *LOSSY):
+            if keyword not in ("StudyInstanceUID", "SeriesInstanceUID"):
+                lean.pop(keyword, None)
+        return cls((lean,))
+
+    @property
+    def representative(self) -> Dataset:
+        """The header that speaks for the series: that of slice 0."""
+        return self.headers[0]
+
+    def sha256(self) -> str:
+        """Digest of all that objects may take from the headers; other header changes do not matter."""
+        digest = hashlib.sha256()
+        for header in self.headers:
+            buffer = DicomBytesIO()
+            buffer.is_implicit_VR, buffer.is_little_endian = True, True
+            write_dataset(buffer, header)
+            digest.update(buffer.getvalue())
+        return digest.hexdigest()
+
+    def require_grid(self, grid: Grid, kind: str) -> None:
+        """Refuse a result whose slice k does not lie where image k of the CT lies: this would flip or shift it.
+
+        Raises:
+            EncodingError: another frame of reference, matrix or number of slices, or a misplaced slice.
+        """
+        first = self.representative
+        if grid.frame_of_reference_uid != first.FrameOfReferenceUID:
+            raise EncodingError(kind, "the result lies in another frame of reference than the CT")
+        if grid.shape != (len(self.headers), first.Rows, first.Columns):
+            raise EncodingError(kind, f"the result has shape {grid.shape}, the CT {len(self.headers)} images")
+        for k, header in enumerate(self.headers):
+            expected = grid.to_patient_mm(np.array([k, 0.0, 0.0]))
+            distance = max(abs(float(p) - e) for p, e in zip(header.ImagePositionPatient, expected, strict=True))
+            if distance > MISPLACED_SLICE * grid.spacing_mm[0]:
+                raise EncodingError(kind, f"slice {k} lies {distance:.2f} mm from image {k} of the CT")
+
+    def copy_identity(self, target: Dataset) -> None:
+        """Give an object the patient, the study and, where there is one, the frame of reference of the CT.
+
+        Attributes of Type 2 that the CT lacks are written empty (a planning system's export often lacks some).
+        """
+        source = self.representative
+        for keyword in ("SpecificCharacterSet", *OPTIONAL, *REQUIRED):
+            if keyword in source:
+                target[keyword] = deepcopy(source[keyword])
+            elif keyword in REQUIRED:
+                setattr(target, keyword, "")
+        target.StudyInstanceUID = source.StudyInstanceUID
+        if "FrameOfReferenceUID" in source:
+            target.FrameOfReferenceUID = source.FrameOfReferenceUID
+            target.PositionReferenceIndicator = source.get("PositionReferenceIndicator") or ""
+
+    def date_and_time(self) -> tuple[str, str]:
+        """The date (DA) and time (TM) that objects carry, from the CT; see the module."""
+        for name in DATES:
+            date, time = (str(self.representative.get(f"{name}{part}") or "") for part in ("Date", "Time"))
+            if re.fullmatch(r"\d{8}", date):
+                return date, time if re.fullmatch(r"\d{6}(\.\d{1,6})?", time) else NO_DATE[1]
+        return NO_DATE
+
+
+def _lean(dataset: Dataset) -> Dataset:
+    lean = Dataset()
+    keywords = ("SpecificCharacterSet", *GEOMETRY, *REQUIRED, *OPTIONAL, *LOSSY, *EQUIPMENT, "SeriesNumber")
+    dates = tuple(f"{name}{part}" for name in DATES for part in ("Date", "Time"))
+    for keyword in (*keywords, *dates):
+        if keyword in dataset:
+            element = _copied(dataset, keyword)
+            if _is_readable(element):
+                lean[keyword] = element
+    lean.remove_private_tags()
+    return lean
+
+
+def _copied(dataset: Dataset, keyword: str) -> DataElement:
+    """The element; a person name with the very bytes that were received, which pydicom writes anew when it is read."""
+    raw: object = dataset.get_item(Tag(keyword))
+    if isinstance(raw, RawDataElement) and keyword in ("PatientName", "ReferringPhysicianName"):
+        declared = dataset.get("SpecificCharacterSet")
+        encodings = convert_encodings(declared) if declared else [default_encoding]
+        name = PersonName((raw.value or b"").rstrip(b" \0"), encodings=encodings)
+        return DataElement(raw.tag, "PN", name)
+    return deepcopy(dataset[keyword])
+
+
+def _is_readable(element: DataElement) -> bool:
+    # pydicom puts U+FFFD for bytes outside the declared character set; person names keep their bytes.
+    if element.VR == "PN" or "\N{REPLACEMENT CHARACTER}" not in str(element.value):
+        return True
+    if element.keyword in REQUIRED:
+        raise EncodingError("source reference", f"{element.keyword} is not in the character set that the CT declares")
+    return False

@@ -1,0 +1,134 @@
+"""Each destination gets what it ordered, in its profile; a revised result supersedes; a faulty object stays here."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmread
+
+from dicom_node.addresses import AeAddress
+from dicom_node.attempts import CaseState
+from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
+from dicom_node.stages import Stage
+from dicom_node.storage_folder import StorageFolder
+from tests.peers import eventually, free_port
+from tests.running_node import running_node
+
+EVERYTHING = [kind.value for kind in ObjectKind if kind is not ObjectKind.REFUSAL_NOTICE]
+
+
+@pytest.fixture
+def pacs(tmp_path: Path) -> Iterator[StorageFolder]:
+    folder = StorageFolder(tmp_path / "pacs", AeAddress("PACS", "127.0.0.1", free_port()))
+    folder.start()
+    yield folder
+    folder.stop()
+
+
+@pytest.fixture
+def tps(tmp_path: Path) -> Iterator[StorageFolder]:
+    folder = StorageFolder(tmp_path / "tps", AeAddress("TPS", "127.0.0.1", free_port()))
+    folder.start()
+    yield folder
+    folder.stop()
+
+
+def headers(store: StorageFolder) -> list[Dataset]:
+    return [dcmread(path, stop_before_pixels=True) for path in store.instances()]
+
+
+def by_class(store: StorageFolder) -> dict[str, Dataset]:
+    return {str(header.SOPClassUID): header for header in headers(store)}
+
+
+def test_pacs_gets_every_kind_and_the_planning_system_two_structure_sets_with_its_separator(
+    tmp_path: Path, pacs: StorageFolder, tps: StorageFolder, thorax_files: list[Path]
+) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / "ours.toml").write_text('name = "ours"\nname_separator = "_"\nsets = "two"\n')
+    orders = [f"objects = {EVERYTHING}", 'objects = ["structure-set"]\nprofile = "ours.toml"']
+    with running_node(tmp_path / "node", [pacs.address, tps.address], orders=orders) as node:
+        node.send(thorax_files)
+        (case,) = node.finished_cases()
+        assert case.state is CaseState.DELIVERED, node.log()
+    counts = dict.fromkeys(EVERYTHING, 1) | {"mr-twin": len(thorax_files)}
+    received = [str(header.SOPClassUID) for header in headers(pacs)]
+    for kind in EVERYTHING:
+        assert received.count(str(OBJECT_SERIES[ObjectKind(kind)].sop_class_uid)) == counts[kind], kind
+    assert len(received) == sum(counts.values())
+    assert len({(h.StudyInstanceUID, h.PatientID) for h in (*headers(pacs), *headers(tps))}) == 1
+    names = sorted([roi.ROIName for roi in header.StructureSetROISequence] for header in headers(tps))
+    assert names[1] == ["Lungs_HighPerf", "Lungs_LowPerf"]
+    assert len(names[0]) == 8
+
+
+def test_another_rule_gives_a_result_that_supersedes_and_the_same_rule_the_same_bytes(
+    tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path]
+) -> None:
+    kinds = [kind for kind in EVERYTHING if kind != "mr-twin"]
+    with running_node(tmp_path / "node", [pacs.address], orders=[f"objects = {kinds}"]) as node:
+        node.send(thorax_files)
+        (case,) = node.finished_cases()
+        first, bytes_before = by_class(pacs), {path: path.read_bytes() for path in pacs.instances()}
+        assert len(first) == len(kinds)
+        node.stop()
+        node.site_file.write_text(node.site_file.read_text() + '[inference]\nfunction_rule = "quartiles"\n')
+        for path in bytes_before:
+            path.unlink()
+        for _ in range(2):  # the second time nothing is different any more
+            node.start()
+            assert node.perfnode("rerun", case.case_id).returncode == 0
+            assert [c.state for c in node.finished_cases()] == [CaseState.DELIVERED], node.log()
+            assert len(pacs.instances()) == len(kinds)
+            node.stop()
+    revised = by_class(pacs)
+    for sop_class, old in first.items():
+        new = revised[sop_class]
+        assert new.SOPInstanceUID != old.SOPInstanceUID
+        assert new.SeriesInstanceUID != old.SeriesInstanceUID
+        assert old.SOPInstanceUID in new.to_json(), new.SOPClassUID.name  # the reference, wherever the class has it
+
+
+def test_late_slices_give_a_result_that_supersedes_the_one_without_them(
+    tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path]
+) -> None:
+    with running_node(tmp_path / "node", [pacs.address], orders=['objects = ["structure-set"]']) as node:
+        node.send(thorax_files[:-1])
+        node.finished_cases()
+        (first,) = headers(pacs)
+        node.send(thorax_files[-1:])
+        node.finished_cases(2)
+        (revised,) = [header for header in headers(pacs) if header.SOPInstanceUID != first.SOPInstanceUID]
+        (reference,) = revised.PredecessorStructureSetSequence
+        assert reference.ReferencedSOPInstanceUID == first.SOPInstanceUID
+
+
+def test_a_faulty_object_keeps_the_whole_case_here_and_pacs_hears_why(
+    tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path]
+) -> None:
+    with running_node(tmp_path / "node", [pacs.address]) as node:
+        node.send(thorax_files)
+
+        def checking() -> bool:
+            return any(e["event"] == "stage_started" and e["stage"] == Stage.CHECK.value for e in node.events())
+
+        assert eventually(checking, 120.0), node.log()
+        node.kill()
+        path = node.folder_of(node.only_case()).object("parametric-map")
+        perfusion = dcmread(path)
+        frames = perfusion.PerFrameFunctionalGroupsSequence
+        first, last = frames[0].PlanePositionSequence, frames[-1].PlanePositionSequence
+        frames[0].PlanePositionSequence, frames[-1].PlanePositionSequence = last, first
+        perfusion.save_as(path, enforce_file_format=True)
+        node.start()
+        (case,) = node.finished_cases()
+        assert (case.state, case.code) == (CaseState.FAILED, "CHECK_FAILED"), node.log()
+        assert "MAP_FRAME_ORDER" in case.message
+        assert eventually(lambda: len(pacs.instances()) == 1, 60.0), node.log()
+        (notice,) = headers(pacs)
+        assert notice.SOPClassUID == OBJECT_SERIES[ObjectKind.REFUSAL_NOTICE].sop_class_uid
+        assert "CHECK_FAILED" in notice.ImageComments
+
+        # The objects are made anew when somebody tries again from the start.
+        assert node.perfnode("rerun", case.case_id).returncode == 0
+        assert [c.state for c in node.finished_cases()] == [CaseState.DELIVERED], node.log()
