@@ -5,8 +5,6 @@ Objects are made in the order of `ObjectKind`, so that the report finds the map 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pydicom.dataset import Dataset
 
@@ -19,8 +17,9 @@ from dicom_node.objects.profile import StructureGroup, StructureSetProfile
 from dicom_node.objects.provenance import ResultContext
 from dicom_node.objects.report import encode_report
 from dicom_node.objects.segmentation import encode_segmentation
+from dicom_node.objects.source_series import NO_DATE
 from dicom_node.objects.structure_set import encode_structure_set
-from dicom_node.summary import draw_summary_pdf, summary_pixels
+from dicom_node.summary import summary_pdf, summary_pixels
 from inference.engine import PerfusionResult
 from inference.volumes import CtVolume
 
@@ -70,16 +69,9 @@ def _has_no_region(role: ObjectRole, profile: StructureSetProfile, result: Perfu
 
 def _subject(context: ResultContext) -> str:
     """The line that ties a printed page to its patient; the name stays in the header of the object."""
-    source = context.source.representative
-    parts = (("Patient ID", source.get("PatientID")), ("CT of", context.source.date_and_time()[0]))
-    return ", ".join(f"{label} {value}" for label, value in parts if value)
-
-
-def _summary_pdf(material: Material) -> bytes:
-    with TemporaryDirectory(prefix="perfnode-page-") as folder:
-        path = Path(folder) / "summary.pdf"
-        draw_summary_pdf(material.ct, material.result, path, _subject(material.context))
-        return path.read_bytes()
+    patient_id, (date, _) = context.source.representative.get("PatientID"), context.source.date_and_time()
+    shown = "" if date == NO_DATE[0] else f"{date[:4]}-{date[4:6]}-{date[6:]}"
+    return ", ".join(f"{label} {value}" for label, value in (("Patient ID", patient_id), ("CT of", shown)) if value)
 
 
 ENCODERS: Mapping[ObjectKind, Encoder] = {
@@ -94,7 +86,9 @@ ENCODERS: Mapping[ObjectKind, Encoder] = {
     ObjectKind.REPORT: lambda m, role, profile: [
         encode_report(m.result, m.context, m.made(segmentation.LOBES), m.made(parametric_map.ROLE))
     ],
-    ObjectKind.SUMMARY_PDF: lambda m, role, profile: [encode_summary_pdf(_summary_pdf(m), m.context)],
+    ObjectKind.SUMMARY_PDF: lambda m, role, profile: [
+        encode_summary_pdf(summary_pdf(m.ct, m.result, _subject(m.context)), m.context)
+    ],
     ObjectKind.SUMMARY_IMAGE: lambda m, role, profile: [
         encode_summary_image(summary_pixels(m.ct, m.result, _subject(m.context)), m.context)
     ],

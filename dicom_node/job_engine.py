@@ -186,7 +186,7 @@ class JobEngine:
         if attempt.stage is Stage.TELL:
             return sorted(folder.notice.glob("*.dcm")), []
         ordered = [str(role) for role in self._settings.orders[attempt.destination].roles()]
-        made_for = folder.object_facts()["ordered"]
+        made_for = folder.object_facts()["ordered"] if folder.contents.exists() else []
         return [path for role in ordered for path in folder.objects_of(role)], [r for r in ordered if r not in made_for]
 
     def _queue_delivery_again(self, attempt: AttemptId, output: Output, tries: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,10 +129,12 @@ class Sheet:
         """Write a PNG to `path`, whatever its suffix, without time stamp and version."""
         self._figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
 
-    def write_pdf(self, path: Path, title: str, dpi: int) -> None:
-        """Write a PDF of one page to `path`, without time stamp and version; `dpi` is that of pictures in it."""
+    def pdf(self, title: str, dpi: int) -> bytes:
+        """The sheet as PDF of one page, without time stamp and version; `dpi` is that of pictures in it."""
         metadata = {"Title": title, "Creator": None, "Producer": None, "CreationDate": None}
-        self._figure.savefig(path, format="pdf", dpi=dpi, metadata=metadata)
+        content = BytesIO()
+        self._figure.savefig(content, format="pdf", dpi=dpi, metadata=metadata)
+        return content.getvalue()
 
     def pixels(self, dpi: int) -> UInt8[np.ndarray, "rows columns 3"]:
         """The sheet as red, green and blue."""

@@ -69,10 +69,10 @@ def draw_summary(ct: CtVolume, result: PerfusionResult, path: Path) -> None:
         sheet.write_png(path, SCREEN_DPI)
 
 
-def draw_summary_pdf(ct: CtVolume, result: PerfusionResult, path: Path, subject: str = "") -> None:
-    """Draw the page and write it as PDF to `path`; `subject` says whose it is, an empty one draws nothing."""
+def summary_pdf(ct: CtVolume, result: PerfusionResult, subject: str = "") -> bytes:
+    """The page as PDF; `subject` says whose it is, an empty one draws nothing."""
     with summary_sheet(ct, result, subject) as sheet:
-        sheet.write_pdf(path, TITLE, PRINT_DPI)
+        return sheet.pdf(TITLE, PRINT_DPI)
 
 
 def summary_pixels(ct: CtVolume, result: PerfusionResult, subject: str = "") -> UInt8[np.ndarray, "rows columns 3"]:

@@ -29,7 +29,7 @@ ROLE = ObjectRole(ObjectKind.REFUSAL_NOTICE)
 SAME = ("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
 """What every header must agree on."""
 ADVICE = (
-    "Nothing else was sent for this series. Correct what the reason says and send the series again, "
+    "Of these images no map and no structures were sent. Correct what the reason says and send them again, "
     "or ask those who run the node."
 )
 _KIND = "notice of refusal"

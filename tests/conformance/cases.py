@@ -17,7 +17,7 @@ from dicom_node.objects.provenance import ResultContext, result_context
 from dicom_node.objects.report import encode_report
 from dicom_node.objects.segmentation import FUNCTION, LOBES, encode_segmentation
 from dicom_node.objects.structure_set import encode_structure_set
-from dicom_node.summary import draw_summary_pdf, summary_pixels
+from dicom_node.summary import summary_pdf, summary_pixels
 from inference.anatomy import Lobe, Side
 from inference.ct_instances import ct_instances
 from inference.ct_series import read_ct_series
@@ -95,7 +95,7 @@ ENCODERS: Mapping[ObjectKind, Callable[[Case], Iterable[Dataset]]] = {
         encode_segmentation(c.result.lobes, c.result.regions, c.context, role) for role in (LOBES, FUNCTION)
     ],
     ObjectKind.REPORT: lambda c: [_report(c)],
-    ObjectKind.SUMMARY_PDF: lambda c: [_summary_pdf(c)],
+    ObjectKind.SUMMARY_PDF: lambda c: [encode_summary_pdf(summary_pdf(c.ct, c.result), c.context)],
     ObjectKind.SUMMARY_IMAGE: lambda c: [encode_summary_image(summary_pixels(c.ct, c.result), c.context)],
     ObjectKind.REFUSAL_NOTICE: lambda c: [encode_notice(c.headers, REFUSAL)],
 }
@@ -107,12 +107,6 @@ def _report(case: Case) -> Dataset:
         dcmread(path, stop_before_pixels=True) for path in (lobes, case.one(ObjectKind.PARAMETRIC_MAP))
     )
     return encode_report(case.result, case.context, segmentation, parametric_map)
-
-
-def _summary_pdf(case: Case) -> Dataset:
-    page = case.folder / "page.pdf"
-    draw_summary_pdf(case.ct, case.result, page)
-    return encode_summary_pdf(page.read_bytes(), case.context)
 
 
 def thorax_instances(name: str) -> list[Dataset]:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from dicom_node.summary import draw_summary, draw_summary_pdf, summary_pixels
+from dicom_node.summary import draw_summary, summary_pdf, summary_pixels
 from inference.engine import PerfusionResult
 from inference.function_regions import find_function_regions
 from inference.lobar import lobar_perfusion
@@ -63,7 +63,7 @@ def pdf(thorax, tmp_path):
 
     def draw(result: PerfusionResult | None = None, subject: str = "") -> Path:
         path = tmp_path / "page.pdf"
-        draw_summary_pdf(thorax.ct, result or result_of(thorax), path, subject)
+        path.write_bytes(summary_pdf(thorax.ct, result or result_of(thorax), subject))
         return path
 
     return draw
@@ -72,7 +72,7 @@ def pdf(thorax, tmp_path):
 @pytest.fixture(scope="module")
 def page(thorax, tmp_path_factory):
     path = tmp_path_factory.mktemp("summary") / "page.pdf"
-    draw_summary_pdf(thorax.ct, result_of(thorax), path)
+    path.write_bytes(summary_pdf(thorax.ct, result_of(thorax)))
     return path
 
 
@@ -188,14 +188,14 @@ def test_the_picture_is_a_png_of_a4_whatever_the_name_of_the_file(thorax, tmp_pa
 TWO_FILES = """
 import hashlib, sys
 from pathlib import Path
-from dicom_node.summary import draw_summary, draw_summary_pdf
+from dicom_node.summary import draw_summary, summary_pdf
 from inference.engine import EngineSettings, build_engine
 from inference.thorax import DEFAULT_GRID, draw_thorax
 ct = draw_thorax(DEFAULT_GRID.with_spacing((6.0, 4.0, 4.0))).ct
 result = build_engine(EngineSettings()).run(ct)
 folder = Path(sys.argv[1])
 draw_summary(ct, result, folder / "page.png")
-draw_summary_pdf(ct, result, folder / "page.pdf", "Patient ID P001")
+(folder / "page.pdf").write_bytes(summary_pdf(ct, result, "Patient ID P001"))
 for path in sorted(folder.iterdir()):
     print(hashlib.sha256(path.read_bytes()).hexdigest())
 """

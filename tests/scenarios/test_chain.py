@@ -11,13 +11,15 @@ import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 
 from dicom_node.attempts import CaseState
-from dicom_node.objects.structure_set import StructureSetOptions
+from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
 from dicom_node.result_files import read_ct, read_result
 from inference.anatomy import Lobe, Side
 from inference.engine import PerfusionResult
 from tests.peers import Orthanc, orthanc, program, storescu
-from tests.running_node import RunningNode, running_node
+from tests.running_node import RunningNode, perfnode, running_node
 from tests.tools import error_lines, tool
+
+KINDS = [kind for kind in ObjectKind if kind is not ObjectKind.REFUSAL_NOTICE]
 
 
 class Chain:
@@ -27,19 +29,27 @@ class Chain:
         self.folder, self.node, self.pacs, self.ct = folder, node, pacs, ct
 
     def stored(self) -> dict[str, bytes]:
-        """What Orthanc holds, by modality and SOP Instance UID."""
+        """What Orthanc holds, by series number and SOP Instance UID."""
         found = {}
         for instance in self.pacs.get("/instances"):
             content = self.pacs.file(instance)
             header = dcmread(BytesIO(content), stop_before_pixels=True)
-            found[f"{header.Modality} {header.SOPInstanceUID}"] = content
+            found[f"{header.SeriesNumber} {header.SOPInstanceUID}"] = content
         return found
 
-    def one(self, modality: str) -> Path:
-        """The one object of that modality, as Orthanc gives it out."""
-        (content,) = [c for key, c in self.stored().items() if key.startswith(modality)]
-        path = self.folder / f"{modality}.dcm"
-        path.write_bytes(content)
+    def all(self, kind: ObjectKind) -> list[Path]:
+        """Every object of a kind, as Orthanc gives it out."""
+        number = f"{OBJECT_SERIES[kind].series_number} "
+        paths = []
+        for key, content in self.stored().items():
+            if key.startswith(number):
+                paths.append(self.folder / f"{key.replace(' ', '-')}.dcm")
+                paths[-1].write_bytes(content)
+        return paths
+
+    def one(self, kind: ObjectKind) -> Path:
+        """The one object of a kind, as Orthanc gives it out."""
+        (path,) = self.all(kind)
         return path
 
     def decompressed(self) -> Path:
@@ -63,21 +73,27 @@ class Chain:
 def chain(tmp_path_factory: pytest.TempPathFactory, test_data: Path) -> Iterator[Chain]:
     folder = tmp_path_factory.mktemp("chain")
     ct = test_data / "ct" / "lungdx_A0001"
-    with orthanc(folder / "orthanc") as pacs, running_node(folder / "node", [pacs.address]) as node:
+    orders = [f"objects = {[kind.value for kind in KINDS]}"]
+    with orthanc(folder / "orthanc") as pacs, running_node(folder / "node", [pacs.address], orders=orders) as node:
         sent = storescu(node.address, sorted(ct.glob("*.dcm")), "-xt", "-aet", "TPS")
         assert sent.returncode == 0, sent.stderr
         assert [case.state for case in node.finished_cases()] == [CaseState.DELIVERED], node.log()
         yield Chain(folder, node, pacs, ct)
 
 
-def test_pacs_holds_one_map_and_one_structure_set_in_the_study_of_the_ct(chain: Chain) -> None:
+def test_pacs_holds_every_kind_in_the_study_of_the_ct(chain: Chain) -> None:
     source = chain.header()
     headers = [dcmread(BytesIO(c), stop_before_pixels=True) for c in chain.stored().values()]
-    assert sorted(h.SOPClassUID.name for h in headers) == ["Parametric Map Storage", "RT Structure Set Storage"]
+    several = {ObjectKind.MR_TWIN: 64, ObjectKind.SEGMENTATION: 2}
+    for kind in KINDS:
+        series = OBJECT_SERIES[kind]
+        found = [h for h in headers if (h.SOPClassUID, h.SeriesNumber) == (series.sop_class_uid, series.series_number)]
+        assert len(found) == several.get(kind, 1), kind
+    assert len(headers) == len(KINDS) - 2 + sum(several.values())
     for header in headers:
         assert header.StudyInstanceUID == source.StudyInstanceUID
         assert header.PatientID == source.PatientID
-        assert header.FrameOfReferenceUID == source.FrameOfReferenceUID
+        assert header.get("FrameOfReferenceUID", source.FrameOfReferenceUID) == source.FrameOfReferenceUID
         assert header.SeriesInstanceUID != source.SeriesInstanceUID
 
 
@@ -96,7 +112,7 @@ def test_dcmqi_reads_the_map_slice_by_slice_as_it_was_computed(chain: Chain) -> 
     command = [
         tool("paramap2itkimage"),
         "--inputDICOM",
-        str(chain.one("OT")),
+        str(chain.one(ObjectKind.PARAMETRIC_MAP)),
         "--outputDirectory",
         str(out),
         "-t",
@@ -117,30 +133,39 @@ def test_dcmqi_reads_the_map_slice_by_slice_as_it_was_computed(chain: Chain) -> 
 @pytest.mark.parametrize("mode", [(), ("--xor-contours",)], ids=["filled", "xor"])
 def test_plastimatch_finds_every_roi_where_our_masks_are(chain: Chain, mode: tuple[str, ...]) -> None:
     out = chain.folder / f"plastimatch{len(mode)}"
-    command = [tool("plastimatch"), "convert", "--input", str(chain.one("RTSTRUCT")), "--referenced-ct"]
+    command = [tool("plastimatch"), "convert", "--input", str(chain.one(ObjectKind.STRUCTURE_SET)), "--referenced-ct"]
     command += [str(chain.decompressed()), "--output-prefix", str(out), "--prefix-format", "nii.gz", *mode]
     subprocess.run(command, check=True, capture_output=True)
     result, labels = chain.result(), chain.result().lobes
-    separator = StructureSetOptions().name_separator
     masks = {
         "Lungs": labels.lungs,
         **{side.tg263: labels.lung(side) for side in Side},
         **{lobe.tg263: labels.mask(lobe) for lobe in Lobe},
-        f"Lungs{separator}HighPerf": result.regions.high,
-        f"Lungs{separator}LowPerf": result.regions.low,
+        "Lungs^HighPerf": result.regions.high,
+        "Lungs^LowPerf": result.regions.low,
     }
     found = {path.name.removesuffix(".nii.gz"): path for path in out.glob("*.nii.gz")}
     for name, mask in masks.items():
-        key = name if name in found else name.replace(separator, "_")
+        key = name if name in found else name.replace("^", "_")
         image = sitk.DICOMOrient(sitk.ReadImage(str(found[key])), "LPS")
         seen = sitk.GetArrayFromImage(image) > 0
         dice = 2 * np.count_nonzero(seen & mask) / (np.count_nonzero(seen) + np.count_nonzero(mask))
         assert dice >= 0.98, f"{name}: Dice {dice:.4f}"
 
 
-@pytest.mark.parametrize("modality", ["OT", "RTSTRUCT"])
-def test_dciodvfy_finds_no_error(chain: Chain, modality: str) -> None:
-    assert error_lines(chain.one(modality)) == []
+@pytest.mark.parametrize("kind", KINDS)
+def test_dciodvfy_finds_no_error(chain: Chain, kind: ObjectKind) -> None:
+    assert [line for path in chain.all(kind) for line in error_lines(path)] == []
+
+
+def test_our_own_checker_finds_nothing_in_what_pacs_gives_out(chain: Chain) -> None:
+    folder = chain.folder / "given-out"
+    folder.mkdir()
+    for key, content in chain.stored().items():
+        (folder / f"{key.replace(' ', '-')}.dcm").write_bytes(content)
+    done = perfnode("check", str(folder), str(chain.ct))
+    assert done.returncode == 0, done.stdout
+    assert f"{len(chain.stored())} object(s) checked, 0 faults" in done.stdout
 
 
 def test_lungs_and_lobes_of_a0001_are_plausible(chain: Chain) -> None:

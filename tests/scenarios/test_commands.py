@@ -34,7 +34,9 @@ def test_processing_twice_in_two_processes_gives_the_same_bytes(tmp_path: Path, 
         done = perfnode("process", str(thorax_files[0].parent), "--out", str(out), "--object", "all")
         assert done.returncode == 0, done.stdout + done.stderr
         made.append({path.name: path.read_bytes() for path in out.iterdir()})
-    kinds = [kind for kind in ObjectKind if kind not in (ObjectKind.MR_TWIN, ObjectKind.REFUSAL_NOTICE)]
+    several = (ObjectKind.MR_TWIN, ObjectKind.SEGMENTATION)
+    kinds = [kind for kind in ObjectKind if kind not in (*several, ObjectKind.REFUSAL_NOTICE)]
+    kinds += ["segmentation.lobes", "segmentation.function"]
     twin = {f"mr-twin-{number:04d}.dcm" for number in range(1, len(thorax_files) + 1)}
     assert set(made[0]) == {*(f"{kind}.dcm" for kind in kinds), *twin, "summary.png"}
     assert [name for name in made[0] if made[0][name] != made[1][name]] == []

@@ -37,8 +37,11 @@ def headers(store: StorageFolder) -> list[Dataset]:
     return [dcmread(path, stop_before_pixels=True) for path in store.instances()]
 
 
-def by_class(store: StorageFolder) -> dict[str, Dataset]:
-    return {str(header.SOPClassUID): header for header in headers(store)}
+def by_series(store: StorageFolder) -> dict[str, Dataset]:
+    """Headers by the description of their series; there is one object in each."""
+    found = {str(header.SeriesDescription): header for header in headers(store)}
+    assert len(found) == len(store.instances())
+    return found
 
 
 def test_pacs_gets_every_kind_and_the_planning_system_two_structure_sets_with_its_separator(
@@ -51,7 +54,7 @@ def test_pacs_gets_every_kind_and_the_planning_system_two_structure_sets_with_it
         node.send(thorax_files)
         (case,) = node.finished_cases()
         assert case.state is CaseState.DELIVERED, node.log()
-    counts = dict.fromkeys(EVERYTHING, 1) | {"mr-twin": len(thorax_files)}
+    counts = dict.fromkeys(EVERYTHING, 1) | {"mr-twin": len(thorax_files), "segmentation": 2}
     received = [str(header.SOPClassUID) for header in headers(pacs)]
     for kind in EVERYTHING:
         assert received.count(str(OBJECT_SERIES[ObjectKind(kind)].sop_class_uid)) == counts[kind], kind
@@ -65,28 +68,35 @@ def test_pacs_gets_every_kind_and_the_planning_system_two_structure_sets_with_it
 def test_another_rule_gives_a_result_that_supersedes_and_the_same_rule_the_same_bytes(
     tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path]
 ) -> None:
-    kinds = [kind for kind in EVERYTHING if kind != "mr-twin"]
+    kinds = [kind for kind in EVERYTHING if kind not in ("mr-twin", "summary-image")]
     with running_node(tmp_path / "node", [pacs.address], orders=[f"objects = {kinds}"]) as node:
         node.send(thorax_files)
         (case,) = node.finished_cases()
-        first, bytes_before = by_class(pacs), {path: path.read_bytes() for path in pacs.instances()}
-        assert len(first) == len(kinds)
+        first = by_series(pacs)
+        assert len(first) == len(kinds) + 1  # two segmentations
         node.stop()
-        node.site_file.write_text(node.site_file.read_text() + '[inference]\nfunction_rule = "quartiles"\n')
-        for path in bytes_before:
+        site = node.site_file.read_text().replace(str(kinds), str([*kinds, "summary-image"]))
+        node.site_file.write_text(site + '[inference]\nfunction_rule = "quartiles"\n')
+        for path in pacs.instances():
             path.unlink()
+        node.start()
+        # What was not made cannot be sent: the operator is told what to do.
+        assert node.perfnode("retry", case.case_id).returncode == 0
+        (again,) = node.finished_cases()
+        assert (again.state, again.code) == (CaseState.FAILED, "OBJECTS_NOT_MADE")
+        made = []
         for _ in range(2):  # the second time nothing is different any more
-            node.start()
             assert node.perfnode("rerun", case.case_id).returncode == 0
             assert [c.state for c in node.finished_cases()] == [CaseState.DELIVERED], node.log()
-            assert len(pacs.instances()) == len(kinds)
-            node.stop()
-    revised = by_class(pacs)
-    for sop_class, old in first.items():
-        new = revised[sop_class]
+            made.append({path: path.read_bytes() for path in pacs.instances()})
+        assert made[0] == made[1]
+    revised = by_series(pacs)
+    assert len(revised) == len(first) + 1
+    for series, old in first.items():
+        new = revised[series]
         assert new.SOPInstanceUID != old.SOPInstanceUID
         assert new.SeriesInstanceUID != old.SeriesInstanceUID
-        assert old.SOPInstanceUID in new.to_json(), new.SOPClassUID.name  # the reference, wherever the class has it
+        assert old.SOPInstanceUID in new.to_json(), series  # the reference, wherever the class has it
 
 
 def test_late_slices_give_a_result_that_supersedes_the_one_without_them(

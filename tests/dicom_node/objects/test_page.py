@@ -27,12 +27,10 @@ EARLIER = {
 
 
 @pytest.fixture(scope="module")
-def pdf(tmp_path_factory) -> bytes:
-    path = tmp_path_factory.mktemp("page") / "page.pdf"
+def pdf() -> bytes:
     with blank_sheet(60.0, 40.0) as sheet:
         sheet.text(5.0, 20.0, "RESEARCH page", TextStyle(14.0, "#000000"))
-        sheet.write_pdf(path, "RESEARCH", 100)
-    return path.read_bytes()
+        return sheet.pdf("RESEARCH", 100)
 
 
 @pytest.fixture
