@@ -15,6 +15,10 @@ from inference.quality import Severity
 PRIVATE_SCHEME = "99PERFNODE"
 """Coding scheme of the concepts that no standard has; declared in (0008,0110) wherever it is used (PS3.3 C.12.1)."""
 
+BODY_PART = "CHEST"
+"""Body Part Examined (0018,0015) of images. Not the CT's: scanner protocols say LUNG (a paired organ without a side),
+THORAX (no defined term) or ABDOMEN."""
+
 LONGEST_ROI_NAME = 16
 """Characters; TG-263 keeps names that short because some planning systems cut longer ones."""
 
@@ -73,6 +77,7 @@ METHOD_DENSITOMETRIC = CodedTerm("CTDENSITY", PRIVATE_SCHEME, "Perfusion surroga
 PERCENT = CodedTerm("%", "UCUM", "Percent")
 SOURCE_IMAGE = CodedTerm("121322", "DCM", "Source image for image processing operation")  # CID 7222
 DERIVATION_PERFUSION = CodedTerm("129104", "DCM", "Perfusion image analysis")  # CID 7203
+DIAGNOSTIC_IMAGING_STUDY = CodedTerm("18748-4", "LN", "Diagnostic imaging study")  # title of the summary page
 PRIVATE_SCHEME_NAME = "perfusion-node private codes"
 
 # Algorithm families, CID 7162.
@@ -142,6 +147,14 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "Lungs^LowPerf": (145, 80, 220),
 }
 """ROI Display Color (3006,002A) by TG-263 name; fixed, so that a structure looks alike in every patient."""
+
+
+def private_scheme() -> Dataset:
+    """Item of Coding Scheme Identification Sequence (0008,0110), for objects that use a code of ours (PS3.3 C.12.1)."""
+    item = Dataset()
+    item.CodingSchemeDesignator = PRIVATE_SCHEME
+    item.CodingSchemeName = PRIVATE_SCHEME_NAME
+    return item
 
 
 def roi_name(name: str, separator: str = "^") -> str:

@@ -55,8 +55,5 @@ def mend(dataset: Dataset, context: ResultContext, role: ObjectRole, transfer_sy
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in dataset.get(keyword, ()):
             item.DimensionOrganizationUID = dimensions
-    scheme = Dataset()
-    scheme.CodingSchemeDesignator = codes.PRIVATE_SCHEME
-    scheme.CodingSchemeName = codes.PRIVATE_SCHEME_NAME
-    dataset.CodingSchemeIdentificationSequence = [scheme]
+    dataset.CodingSchemeIdentificationSequence = [codes.private_scheme()]
     dataset.file_meta = context.file_meta(role.series.sop_class_uid, dataset.SOPInstanceUID, transfer_syntax_uid)

@@ -22,7 +22,7 @@ from dicom_node.objects import codes
 from dicom_node.objects.kinds import ObjectKind, ObjectRole
 from dicom_node.objects.percent import highest_percent, require_promised_values, slice_percent
 from dicom_node.objects.provenance import ResultContext, ascii_text
-from dicom_node.objects.source_series import LOSSY
+from dicom_node.objects.source_series import LOSSY, image_reference
 from inference.volumes import PerfusionMap
 
 ROLE = ObjectRole(ObjectKind.MR_TWIN)
@@ -84,15 +84,12 @@ def _place(dataset: Dataset, header: Dataset, slice_spacing_mm: float) -> None:
         dataset.SliceThickness = format_number_as_ds(slice_spacing_mm)
     dataset.SpacingBetweenSlices = format_number_as_ds(slice_spacing_mm)
     dataset.PatientPosition = header.get("PatientPosition") or ""
-    # Not the CT's: scanner protocols say LUNG (a paired organ without a side), THORAX (no defined term) or ABDOMEN.
-    dataset.BodyPartExamined = "CHEST"
+    dataset.BodyPartExamined = codes.BODY_PART
 
 
 def _describe_derivation(dataset: Dataset, header: Dataset, text: str) -> None:
     """From which image it was made and how (PS3.3 C.7.6.1, C.12.4)."""
-    source = Dataset()
-    source.ReferencedSOPClassUID = header.SOPClassUID
-    source.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    source = image_reference(header)
     source.PurposeOfReferenceCodeSequence = [codes.SOURCE_IMAGE.dataset()]
     dataset.SourceImageSequence = [source]
     dataset.DerivationCodeSequence = [codes.DERIVATION_PERFUSION.dataset()]

@@ -11,17 +11,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.errors import EncodingError
 from dicom_node.objects import codes
-from dicom_node.objects.codes import CodedTerm
 from dicom_node.objects.kinds import ObjectKind, ObjectRole
 from dicom_node.objects.provenance import EarlierInstance, ResultContext, ascii_text
 from dicom_node.objects.secondary_capture import write_picture
-from dicom_node.objects.source_series import LOSSY
+from dicom_node.objects.source_series import LOSSY, image_reference
 
 PDF_ROLE = ObjectRole(ObjectKind.SUMMARY_PDF)
 IMAGE_ROLE = ObjectRole(ObjectKind.SUMMARY_IMAGE)
 TITLE = "RESEARCH: relative lung perfusion from CT"
-DOCUMENT = CodedTerm("18748-4", "LN", "Diagnostic imaging study")
-"""Coded title of the document."""
 
 
 def encode_summary_pdf(pdf: bytes, context: ResultContext) -> Dataset:
@@ -37,12 +34,13 @@ def encode_summary_pdf(pdf: bytes, context: ResultContext) -> Dataset:
     dataset = _page(context, PDF_ROLE)
     dataset.ConversionType = "WSD"
     dataset.DocumentTitle = TITLE
-    dataset.ConceptNameCodeSequence = [DOCUMENT.dataset()]
+    dataset.ConceptNameCodeSequence = [codes.DIAGNOSTIC_IMAGING_STUDY.dataset()]
     dataset.VerificationFlag = "UNVERIFIED"
     dataset.AcquisitionDateTime = None  # Type 2: nothing was acquired
     dataset.SourceInstanceSequence = _sources(context)
     if earlier := context.earlier_instance(PDF_ROLE):
         dataset.PredecessorDocumentsSequence = [_predecessor(earlier, context)]
+        dataset.CodingSchemeIdentificationSequence = [codes.private_scheme()]
     dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
     dataset.EncapsulatedDocumentLength = len(pdf)
     dataset.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
@@ -63,7 +61,7 @@ def encode_summary_image(rgb: UInt8[np.ndarray, "rows columns 3"], context: Resu
     for keyword in LOSSY:
         if keyword in context.source.representative:
             dataset[keyword] = context.source.representative[keyword]
-    dataset.BodyPartExamined = "CHEST"
+    dataset.BodyPartExamined = codes.BODY_PART
     dataset.DerivationCodeSequence = [codes.DERIVATION_PERFUSION.dataset()]
     dataset.DerivationDescription = ascii_text(
         f"RESEARCH ONLY, not for clinical decisions. {context.caveats()} Page with three views, lobar table and "
@@ -89,35 +87,23 @@ def _page(context: ResultContext, role: ObjectRole) -> Dataset:
     dataset.ContentDate, dataset.ContentTime = context.source.date_and_time()
     dataset.BurnedInAnnotation = "YES"
     dataset.RecognizableVisualFeatures = "NO"
-    if context.earlier_instance(role):  # the purpose of that reference is a code of ours
-        scheme = Dataset()
-        scheme.CodingSchemeDesignator = codes.PRIVATE_SCHEME
-        scheme.CodingSchemeName = codes.PRIVATE_SCHEME_NAME
-        dataset.CodingSchemeIdentificationSequence = [scheme]
     dataset.file_meta = context.file_meta(role.series.sop_class_uid, dataset.SOPInstanceUID, ExplicitVRLittleEndian)
     return dataset
 
 
 def _sources(context: ResultContext) -> list[Dataset]:
     """Every image of the CT, as source of the page."""
-    items = [_instance(header) for header in context.source.headers]
+    items = [image_reference(header) for header in context.source.headers]
     for item in items:
         item.PurposeOfReferenceCodeSequence = [codes.SOURCE_IMAGE.dataset()]
     return items
-
-
-def _instance(header: Dataset) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = header.SOPClassUID
-    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
-    return item
 
 
 def _referenced_series(context: ResultContext) -> list[Dataset]:
     """Which series the instances that a picture refers to are in (PS3.3 C.12.2)."""
     ct = Dataset()
     ct.SeriesInstanceUID = context.source.representative.SeriesInstanceUID
-    ct.ReferencedInstanceSequence = [_instance(header) for header in context.source.headers]
+    ct.ReferencedInstanceSequence = [image_reference(header) for header in context.source.headers]
     series = [ct]
     if earlier := context.earlier_instance(IMAGE_ROLE):
         item = Dataset()

@@ -143,8 +143,7 @@ def _describe(dataset: Dataset, context: ResultContext) -> None:
     anatomy.AnatomicRegionSequence = [codes.LUNG.dataset()]
     anatomy.FrameLaterality = "B"
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
-    # Not the CT's: scanner protocols say LUNG (a paired organ without a side), THORAX (no defined term) or ABDOMEN.
-    dataset.BodyPartExamined = "CHEST"
+    dataset.BodyPartExamined = codes.BODY_PART
     dataset.DerivationDescription = ascii_text(
         f"RESEARCH ONLY. {context.caveats()} Relative lung perfusion estimated from CT by "
         f"{context.perfusion_model.label()} in lungs drawn by {context.segmenter.label()}. Percent of this patient's "

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID
 
-from dicom_node.objects.codes import ACQUISITION_EQUIPMENT, SUPERSEDED_RESULT
+from dicom_node.objects.codes import ACQUISITION_EQUIPMENT, SUPERSEDED_RESULT, private_scheme
 from dicom_node.objects.identifiers import Identifiers
 from dicom_node.objects.kinds import ObjectRole
 from dicom_node.objects.source_series import EQUIPMENT, SourceSeries
@@ -110,6 +110,7 @@ class ResultContext:
             item = earlier.reference()
             item.PurposeOfReferenceCodeSequence = [SUPERSEDED_RESULT.dataset()]
             target.ReferencedInstanceSequence = [item]
+            target.CodingSchemeIdentificationSequence = [private_scheme()]
 
     def describe_maker(self, target: Dataset) -> None:
         """Write equipment, versions of software, models and settings, the scanner, dates and content qualification."""

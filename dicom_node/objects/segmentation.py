@@ -217,8 +217,7 @@ def _describe(dataset: Dataset, absent: list[str], context: ResultContext, role:
     """Put in who made it from what, and what a reader must know."""
     mend(dataset, context, role, ExplicitVRLittleEndian)
     context.refer_to_earlier_image(dataset, role)
-    # Not the CT's: scanner protocols say LUNG (a paired organ without a side), THORAX (no defined term) or ABDOMEN.
-    dataset.BodyPartExamined = "CHEST"
+    dataset.BodyPartExamined = codes.BODY_PART
     empty = f"Empty, therefore absent: {', '.join(absent)}. " if absent else ""
     dataset.DerivationDescription = ascii_text(
         f"RESEARCH ONLY, not approved. {context.caveats()} {empty}High and low refer to relative perfusion estimated "

@@ -156,6 +156,14 @@ class SourceSeries:
         return NO_DATE
 
 
+def image_reference(header: Dataset) -> Dataset:
+    """An image of the CT as an item of a reference sequence (PS3.3 table 10-11)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = header.SOPClassUID
+    item.ReferencedSOPInstanceUID = header.SOPInstanceUID
+    return item
+
+
 def _lean(dataset: Dataset) -> Dataset:
     lean = Dataset()
     keywords = ("SpecificCharacterSet", *GEOMETRY, *REQUIRED, *OPTIONAL, *LOSSY, *EQUIPMENT, "SeriesNumber")
