@@ -146,10 +146,11 @@ class CaseFolder:
 
     def clear_objects(self) -> None:
         """An empty folder for objects; those of an earlier run are gone, so that none is taken for a new one."""
-        make_directory(self.objects)
-        for path in self.objects.iterdir():
-            path.unlink()
-        sync_directory(self.objects)
+        _clear(self.objects)
+
+    def clear_notice(self) -> None:
+        """No notice any more: one that still waits for its destination must not arrive beside a result."""
+        _clear(self.notice)
 
     def refusal(self) -> dict[str, str]:
         """Code, message and stage of why the case gave no result."""
@@ -196,6 +197,13 @@ class CaseFolder:
                 part.write_text("")
         else:
             (self.path / "cancelled").unlink(missing_ok=True)
+
+
+def _clear(folder: Path) -> None:
+    make_directory(folder)
+    for path in folder.iterdir():
+        path.unlink()
+    sync_directory(folder)
 
 
 @dataclass(frozen=True, slots=True)

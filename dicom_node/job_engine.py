@@ -171,6 +171,8 @@ class JobEngine:
         if absent:
             why = f"The site orders objects that were not made ({', '.join(absent)}); `perfnode rerun` makes them."
             return _not_done("OBJECTS_NOT_MADE", why, again=False)
+        if not paths:  # a notice that a result has overtaken, or regions that are all empty
+            return {"result": Result.DONE.value, "instances": []}
         try:
             report = send(paths, destination)
         except DeliveryError as fault:

@@ -101,6 +101,7 @@ def check(case: CaseFolder, settings: NodeSettings) -> None:
     faults = check_result(case.object_paths(), case_headers(case), result)
     if faults:
         raise CheckFailed(_by_code(faults))
+    case.clear_notice()
     published = PublishedResult.of(case.object_facts()["result"])
     ResultLedger(case.ledger).publish(result.source.series_instance_uid, published)
 

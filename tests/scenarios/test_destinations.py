@@ -12,7 +12,7 @@ from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
 from dicom_node.stages import Stage
 from dicom_node.storage_folder import StorageFolder
 from tests.peers import eventually, free_port
-from tests.running_node import running_node
+from tests.running_node import RunningNode, running_node
 
 EVERYTHING = [kind.value for kind in ObjectKind if kind is not ObjectKind.REFUSAL_NOTICE]
 
@@ -113,24 +113,29 @@ def test_late_slices_give_a_result_that_supersedes_the_one_without_them(
         assert reference.ReferencedSOPInstanceUID == first.SOPInstanceUID
 
 
+def make_faulty(node: RunningNode) -> None:
+    """Spoil the map of the only case after it was made and before it is checked."""
+
+    def checking() -> bool:
+        return any(e["event"] == "stage_started" and e["stage"] == Stage.CHECK.value for e in node.events())
+
+    assert eventually(checking, 120.0), node.log()
+    node.kill()
+    path = node.folder_of(node.only_case()).object("parametric-map")
+    perfusion = dcmread(path)
+    frames = perfusion.PerFrameFunctionalGroupsSequence
+    first, last = frames[0].PlanePositionSequence, frames[-1].PlanePositionSequence
+    frames[0].PlanePositionSequence, frames[-1].PlanePositionSequence = last, first
+    perfusion.save_as(path, enforce_file_format=True)
+    node.start()
+
+
 def test_a_faulty_object_keeps_the_whole_case_here_and_pacs_hears_why(
     tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path]
 ) -> None:
     with running_node(tmp_path / "node", [pacs.address]) as node:
         node.send(thorax_files)
-
-        def checking() -> bool:
-            return any(e["event"] == "stage_started" and e["stage"] == Stage.CHECK.value for e in node.events())
-
-        assert eventually(checking, 120.0), node.log()
-        node.kill()
-        path = node.folder_of(node.only_case()).object("parametric-map")
-        perfusion = dcmread(path)
-        frames = perfusion.PerFrameFunctionalGroupsSequence
-        first, last = frames[0].PlanePositionSequence, frames[-1].PlanePositionSequence
-        frames[0].PlanePositionSequence, frames[-1].PlanePositionSequence = last, first
-        perfusion.save_as(path, enforce_file_format=True)
-        node.start()
+        make_faulty(node)
         (case,) = node.finished_cases()
         assert (case.state, case.code) == (CaseState.FAILED, "CHECK_FAILED"), node.log()
         assert "MAP_FRAME_ORDER" in case.message
@@ -142,3 +147,26 @@ def test_a_faulty_object_keeps_the_whole_case_here_and_pacs_hears_why(
         # The objects are made anew when somebody tries again from the start.
         assert node.perfnode("rerun", case.case_id).returncode == 0
         assert [c.state for c in node.finished_cases()] == [CaseState.DELIVERED], node.log()
+
+
+def test_a_notice_that_still_waits_does_not_arrive_beside_the_result(
+    tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path]
+) -> None:
+    pacs.stop()
+    with running_node(tmp_path / "node", [pacs.address]) as node:
+        node.send(thorax_files)
+        make_faulty(node)
+        (case,) = node.finished_cases()
+        assert case.state is CaseState.FAILED, node.log()
+
+        def notice_waits() -> bool:
+            return any(a.id.stage is Stage.TELL and a.id.attempt > 1 for a in node.only_case().attempts)
+
+        assert eventually(notice_waits, 60.0), node.log()
+        assert node.perfnode("rerun", case.case_id).returncode == 0
+        assert eventually(lambda: node.only_case().state is CaseState.DELIVERING, 120.0), node.log()
+        pacs.start()
+        assert [c.state for c in node.finished_cases()] == [CaseState.DELIVERED], node.log()
+        assert eventually(lambda: not any(a.is_active for a in node.only_case().attempts), 60.0), node.log()
+        assert {header.Modality for header in headers(pacs)} == {"OT", "RTSTRUCT"}
+        assert len(pacs.instances()) == 2
