@@ -16,10 +16,10 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node.addresses import AeAddress
 from dicom_node.attempts import CaseState
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.storage_folder import StorageFolder
 from dicom_node.offline import dicom_files
-from dicom_node.storage_folder import StorageFolder
 from inference.ct_instances import ct_instances
 from inference.thorax import draw_thorax
 from tests.peers import free_port

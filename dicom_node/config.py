@@ -10,24 +10,22 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ValidationError
 
-from dicom_node.addresses import AeAddress, check_ae_title
-from dicom_node.delivery import Destination
 from dicom_node.errors import ConfigurationError
-from dicom_node.objects.kinds import ObjectKind, ObjectRole
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.delivery import Destination
+from dicom_node.network.receiver import ReceiverSettings
+from dicom_node.objects.kinds import ObjectRole
 from dicom_node.objects.profile import StructureSetProfile
-from dicom_node.orders import DEFAULT_KINDS, Order
+from dicom_node.orders import Order
 from dicom_node.profile_files import read_profile
-from dicom_node.receiver import ReceiverSettings
+from dicom_node.site_file import FunctionRuleSection, InferenceSection, SiteFile
 from inference.engine import EngineSettings
 from inference.function_regions import RULES
-from inference.volumes import FunctionBasis, FunctionRule
-
-AeTitle = Annotated[str, AfterValidator(check_ae_title)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+from inference.volumes import FunctionRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,75 +77,6 @@ class NodeSettings:
         raise KeyError(name)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=False)
-
-
-class _Node(_Section):
-    ae_title: AeTitle = "PERFNODE"
-    host: str = "127.0.0.1"
-    port: Port = 11112
-    data_dir: Path = Path("perfnode-data")
-    quiet_period_s: float = Field(default=10.0, ge=0.1, le=3600)
-    minimum_free_mb: int = Field(default=2048, ge=0)
-    require_called_ae_title: bool = True
-    accepted_calling_ae_titles: list[AeTitle] = []
-    maximum_associations: int = Field(default=20, ge=1, le=1000)
-
-
-class _Work(_Section):
-    stage_timeout_s: float = Field(default=1800.0, gt=0)
-    stage_attempts: int = Field(default=3, ge=1, le=20)
-    retry_delays_s: list[Annotated[float, Field(gt=0)]] = Field(default=[10, 60, 300, 900, 3600], min_length=1)
-
-
-class _Destination(_Section):
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
-    ae_title: AeTitle
-    host: str
-    port: Port
-    objects: list[ObjectKind] = Field(default=list(DEFAULT_KINDS), min_length=1)
-    profile: str = "generic"
-    refusal_notice: bool = True
-
-
-class _FunctionRule(_Section):
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
-    basis: FunctionBasis
-    high_from: float
-    low_below: float
-    smallest_island_ml: float = Field(default=0.5, ge=0)
-    smallest_hole_ml: float = Field(default=0.2, ge=0)
-
-
-class _Inference(_Section):
-    lobes: Literal["atlas", "lungmask"] = "atlas"
-    r231_weights: Path | None = None
-    ltrclobes_weights: Path | None = None
-    perfusion: Literal["densitometric", "network"] = "densitometric"
-    model_folder: Path | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    function_rule: str | _FunctionRule = "median"
-
-
-class _Objects(_Section):
-    content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = "RESEARCH"
-
-
-class _Log(_Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "text"] = "auto"
-
-
-class _Site(_Section):
-    node: _Node = _Node()
-    work: _Work = _Work()
-    destinations: list[_Destination] = []
-    inference: _Inference = _Inference()
-    objects: _Objects = _Objects()
-    log: _Log = _Log()
-
-
 def read_settings(path: Path) -> NodeSettings:
     """Read a site file.
 
@@ -179,7 +108,7 @@ def parse_settings(document: dict[str, Any], *, source: str = "settings", base: 
         ConfigurationError: with every mistake found.
     """
     try:
-        site = _Site.model_validate(document)
+        site = SiteFile.model_validate(document)
     except ValidationError as fault:
         problems = tuple(_problem(error["loc"], error["msg"]) for error in fault.errors())
         raise ConfigurationError(source, problems) from fault
@@ -193,7 +122,7 @@ def _problem(location: tuple[str | int, ...], message: str) -> str:
     return f"{'.'.join(str(part) for part in location)}: {message}"
 
 
-def _contradictions(site: _Site) -> tuple[str, ...]:
+def _contradictions(site: SiteFile) -> tuple[str, ...]:
     """Mistakes that no single key shows."""
     problems = []
     names = [d.name for d in site.destinations]
@@ -201,7 +130,7 @@ def _contradictions(site: _Site) -> tuple[str, ...]:
     rule = site.inference.function_rule
     if isinstance(rule, str) and rule not in RULES:
         problems.append(f"inference.function_rule: unknown rule {rule!r}; known are {', '.join(sorted(RULES))}")
-    if isinstance(rule, _FunctionRule) and rule.low_below > rule.high_from:
+    if isinstance(rule, FunctionRuleSection) and rule.low_below > rule.high_from:
         problems.append("inference.function_rule: low_below lies above high_from")
     if site.inference.perfusion == "network" and site.inference.model_folder is None:
         problems.append("inference.model_folder: needed when perfusion = 'network'")
@@ -213,7 +142,7 @@ def _contradictions(site: _Site) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def _profiles(site: _Site, base: Path) -> tuple[dict[str, StructureSetProfile], list[str]]:
+def _profiles(site: SiteFile, base: Path) -> tuple[dict[str, StructureSetProfile], list[str]]:
     """The profile of each destination, and what is wrong with those that cannot be used."""
     profiles, problems = {}, []
     for destination in site.destinations:
@@ -227,7 +156,7 @@ def _profiles(site: _Site, base: Path) -> tuple[dict[str, StructureSetProfile], 
     return profiles, problems
 
 
-def _settings(site: _Site, source: str, base: Path, profiles: Mapping[str, StructureSetProfile]) -> NodeSettings:
+def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, StructureSetProfile]) -> NodeSettings:
     node = site.node
     return NodeSettings(
         source=source,
@@ -260,7 +189,7 @@ def _settings(site: _Site, source: str, base: Path, profiles: Mapping[str, Struc
     )
 
 
-def _engine(section: _Inference, base: Path) -> EngineSettings:
+def _engine(section: InferenceSection, base: Path) -> EngineSettings:
     rule = section.function_rule
     return EngineSettings(
         lobes=section.lobes,

@@ -19,17 +19,17 @@ from typing import Any
 from pydicom import dcmread
 from rich.console import Console
 
-from dicom_node.addresses import AeAddress
 from dicom_node.attempts import Case, CaseState
 from dicom_node.cases import CaseStore
-from dicom_node.delivery import Destination, echo, send
 from dicom_node.errors import DeliveryError, DemoFailed
 from dicom_node.jobs import JobBook
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.delivery import Destination, echo, send
+from dicom_node.network.storage_folder import StorageFolder
 from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
 from dicom_node.offline import dicom_files
 from dicom_node.output import print_case, print_lobar_table
 from dicom_node.progress import Progress
-from dicom_node.storage_folder import StorageFolder
 
 START_LIMIT_S = 180.0
 CASE_LIMIT_S = 900.0

@@ -21,7 +21,6 @@ from dicom_node.attempts import AttemptId, Result
 from dicom_node.cases import CaseFolder, CaseStore
 from dicom_node.child import GAVE_UP, REJECTED, run_in_child
 from dicom_node.config import NodeSettings
-from dicom_node.delivery import DeliveryReport, send
 from dicom_node.errors import DeliveryError, PeerUnreachable, StageCrashed
 from dicom_node.jobs import (
     APPLICATION_VERSION,
@@ -32,6 +31,7 @@ from dicom_node.jobs import (
     database_url,
     delivery_queue,
 )
+from dicom_node.network.delivery import DeliveryReport, send
 from dicom_node.stages import ASIDE, FOLLOWING, Stage
 
 _POLL_S = 0.5

@@ -20,11 +20,11 @@ from dicom_node.child import SELF_TEST, run_in_child
 from dicom_node.config import NodeSettings
 from dicom_node.durable_files import make_directory
 from dicom_node.errors import NodeAlreadyRunning, SelfTestFailed
-from dicom_node.intake import Intake
 from dicom_node.job_engine import JobEngine
 from dicom_node.jobs import JobBook
-from dicom_node.receiver import Receiver
-from dicom_node.spool import Spool
+from dicom_node.network.receiver import Receiver
+from dicom_node.reception.intake import Intake
+from dicom_node.reception.spool import Spool
 
 _LOOK_S = 0.5
 

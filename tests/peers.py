@@ -25,8 +25,8 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from dicom_node.addresses import AeAddress
-from dicom_node.bounded_sockets import BoundedAssociationSocket, BoundedServer, SocketLimits
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.bounded_sockets import BoundedAssociationSocket, BoundedServer, SocketLimits
 
 # Debian's dcmtk and Orthanc leave Nagle's algorithm on, which costs 40 ms per object on loopback.
 PEER_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}

@@ -14,12 +14,12 @@ from typing import Any
 
 from pydicom import Dataset
 
-from dicom_node.addresses import AeAddress
 from dicom_node.attempts import Case
 from dicom_node.cases import CaseFolder, CaseStore
-from dicom_node.delivery import Destination, echo, send
 from dicom_node.errors import DeliveryError
 from dicom_node.jobs import JobBook
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.delivery import Destination, echo, send
 from tests.peers import eventually, free_port, listens
 
 START_LIMIT_S = 120.0

@@ -8,7 +8,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from dicom_node.spool import ReceivedBytes
+from dicom_node.reception.spool import ReceivedBytes
 
 SERIES = "1.2.826.0.1.3680043.8.498.1"
 CANARY = "CANARY^NAME"

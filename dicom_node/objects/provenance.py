@@ -18,7 +18,7 @@ from dicom_node.objects.codes import ACQUISITION_EQUIPMENT, SUPERSEDED_RESULT, p
 from dicom_node.objects.identifiers import Identifiers
 from dicom_node.objects.kinds import ObjectRole
 from dicom_node.objects.source_series import EQUIPMENT, SourceSeries
-from dicom_node.part10 import IMPLEMENTATION_CLASS_UID
+from dicom_node.reception.part10 import IMPLEMENTATION_CLASS_UID
 from inference.ct_series import content_digest
 from inference.model_card import ModelIdentity
 from inference.quality import Finding, Severity

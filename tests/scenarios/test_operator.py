@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.addresses import AeAddress
 from dicom_node.attempts import CaseState
-from dicom_node.storage_folder import StorageFolder
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.storage_folder import StorageFolder
 from tests.peers import eventually, free_port
 from tests.running_node import running_node
 

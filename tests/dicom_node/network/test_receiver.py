@@ -18,12 +18,12 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import CTImageStorage, RTStructureSetStorage, Verification
 from structlog.testing import capture_logs
 
-from dicom_node.addresses import AeAddress
-from dicom_node.bounded_sockets import SocketLimits
-from dicom_node.delivery import Destination, InstanceDelivery, echo, send
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, SpoolFull, StoreRefused
-from dicom_node.receiver import Receiver, ReceiverSettings
-from dicom_node.spool import Spool
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.bounded_sockets import SocketLimits
+from dicom_node.network.delivery import Destination, InstanceDelivery, echo, send
+from dicom_node.network.receiver import Receiver, ReceiverSettings
+from dicom_node.reception.spool import Spool
 from tests import peers
 from tests.peers import eventually, listens, program, store_bytes, storescu
 from tests.small_ct import CANARY, SERIES, dataset_bytes, encoded, small_ct, write_series
@@ -198,8 +198,8 @@ def test_series_of_interleaved_senders_are_kept_apart(receiver: Receiver, spool:
 CHILD = """
 import sys, threading
 from pathlib import Path
-from dicom_node.receiver import Receiver, ReceiverSettings
-from dicom_node.spool import Spool
+from dicom_node.network.receiver import Receiver, ReceiverSettings
+from dicom_node.reception.spool import Spool
 receiver = Receiver(Spool(Path(sys.argv[1]), minimum_free_mb=1), ReceiverSettings("PERFNODE", port=0))
 receiver.start()
 print("port", receiver.port, flush=True)

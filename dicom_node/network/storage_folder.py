@@ -28,11 +28,11 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from dicom_node.addresses import AeAddress
-from dicom_node.bounded_sockets import BoundedEntity, BoundedServer, SocketLimits, set_pynetdicom_defaults
 from dicom_node.durable_files import make_directory, write_durably
-from dicom_node.part10 import file_preamble
-from dicom_node.receiver import TRANSFER_SYNTAXES
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.bounded_sockets import BoundedEntity, BoundedServer, SocketLimits, set_pynetdicom_defaults
+from dicom_node.network.receiver import TRANSFER_SYNTAXES
+from dicom_node.reception.part10 import file_preamble
 
 log = structlog.get_logger()
 

@@ -34,10 +34,10 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from dicom_node.bounded_sockets import BoundedEntity, BoundedServer, SocketLimits, set_pynetdicom_defaults
 from dicom_node.errors import InstanceConflict, InstanceMismatch, InvalidInstance, NodeError, SpoolError, SpoolFull
-from dicom_node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_node.spool import ReceivedBytes, Spool
+from dicom_node.network.bounded_sockets import BoundedEntity, BoundedServer, SocketLimits, set_pynetdicom_defaults
+from dicom_node.reception.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.reception.spool import ReceivedBytes, Spool
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from dicom_node.errors import (
     SeriesNotComplete,
     SpoolFull,
 )
-from dicom_node.spool import Spool, SpooledSeries, content_digest, key_of
+from dicom_node.reception.spool import Spool, SpooledSeries, content_digest, key_of
 from tests.small_ct import SERIES, dataset_bytes, encoded, received, small_ct
 
 

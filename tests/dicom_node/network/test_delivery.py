@@ -14,12 +14,12 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLo
 from pynetdicom.association import Association
 from pynetdicom.sop_class import CTImageStorage, ParametricMapStorage, RTStructureSetStorage
 
-from dicom_node.addresses import AeAddress
-from dicom_node.delivery import Destination, InstanceDelivery, echo, send
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, StoreRefused
-from dicom_node.receiver import Receiver, ReceiverSettings
-from dicom_node.spool import Spool
-from dicom_node.storage_folder import StorageFolder
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.delivery import Destination, InstanceDelivery, echo, send
+from dicom_node.network.receiver import Receiver, ReceiverSettings
+from dicom_node.network.storage_folder import StorageFolder
+from dicom_node.reception.spool import Spool
 from tests.peers import eventually, free_port, orthanc, scripted_pacs, storescp
 from tests.small_ct import dataset_bytes, small_ct, write_file, write_series
 

@@ -17,8 +17,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from dicom_node.encoded_dataset import MAXIMUM_NESTING, read_header
 from dicom_node.errors import InvalidInstance
+from dicom_node.reception.encoded_dataset import MAXIMUM_NESTING, read_header
 from tests.small_ct import SERIES, dataset_bytes, encoded, small_ct
 
 NATIVE = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]

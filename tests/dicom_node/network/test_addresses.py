@@ -2,7 +2,7 @@
 
 import pytest
 
-from dicom_node.addresses import AeAddress
+from dicom_node.network.addresses import AeAddress
 
 
 @pytest.mark.parametrize(

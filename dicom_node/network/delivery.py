@@ -6,8 +6,7 @@ refuses another one, since many planning systems take a structure set and refuse
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +15,11 @@ import structlog
 from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, build_context, evt
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom import build_context
 from pynetdicom.sop_class import Verification
 
-from dicom_node.addresses import AeAddress
-from dicom_node.bounded_sockets import BoundedAssociationSocket, SocketLimits, set_pynetdicom_defaults
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, StoreRefused
-from dicom_node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from dicom_node.network.requestor import Peer, association
 
 log = structlog.get_logger()
 
@@ -38,18 +34,8 @@ _DUPLICATE: Final = 0x0111
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Peer):
     """Where objects are delivered."""
-
-    name: str
-    """The site's name for it, for instance `pacs`."""
-    address: AeAddress
-    calling_ae_title: str = "PERFNODE"
-    """Our AE title, as the peer must know it."""
-    connect_timeout_s: float = 10.0
-    association_timeout_s: float = 30.0
-    response_timeout_s: float = 120.0
-    """From an object's last byte to its status; a slow archive needs tens of seconds for a large map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +102,9 @@ def send(
     """
     objects = [_object(path) for path in paths]
     done: list[InstanceDelivery] = []
-    with _association(destination, _contexts(objects)) as association:
+    with association(destination, _contexts(objects)) as established:
         for item in objects:
-            status = SOP_CLASS_NOT_SUPPORTED if association is None else _store(association, item, destination)
+            status = SOP_CLASS_NOT_SUPPORTED if established is None else _store(established, item, destination)
             done.append(InstanceDelivery(item.sop_class_uid, item.sop_instance_uid, status))
             if progress is not None:
                 progress(done[-1])
@@ -134,10 +120,10 @@ def echo(destination: Destination) -> float:
         StoreRefused: It does not support Verification, or answered with a failure.
     """
     started = time.monotonic()
-    with _association(destination, [build_context(Verification)]) as association:
-        if association is None:
+    with association(destination, [build_context(Verification)]) as established:
+        if established is None:
             raise StoreRefused(str(destination.address), SOP_CLASS_NOT_SUPPORTED, permanent=True)
-        status = association.send_c_echo().get("Status")
+        status = established.send_c_echo().get("Status")
     if status is None:
         raise PeerUnreachable(str(destination.address), "it did not answer the echo request")
     if status != 0x0000:
@@ -163,81 +149,6 @@ def _contexts(objects: Sequence[_Object]) -> list[Any]:
         if item.transfer_syntax_uid in _NATIVE:
             wanted.update({(item.sop_class_uid, str(syntax)): None for syntax in _NATIVE})
     return [build_context(sop_class, syntax) for sop_class, syntax in list(wanted)[:_MAXIMUM_CONTEXTS]]
-
-
-@contextmanager
-def _association(destination: Destination, contexts: list[Any]) -> Iterator[Any]:
-    """An established association, or None if the peer answered but refused every context."""
-    set_pynetdicom_defaults()
-    entity = AE(destination.calling_ae_title)
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.connection_timeout = destination.connect_timeout_s
-    entity.acse_timeout = destination.association_timeout_s
-    entity.dimse_timeout = destination.response_timeout_s
-    entity.network_timeout = destination.response_timeout_s + 30.0
-    seen: list[str] = []
-    limits = SocketLimits()
-    host, port = destination.address.endpoint
-
-    def on_request(event: Any) -> None:
-        """Called before the connection is tried, and for every later A-RELEASE and A-ABORT."""
-        if isinstance(event.primitive, A_ASSOCIATE):
-            BoundedAssociationSocket.bind_limits(event.assoc.dul.socket, limits)
-
-    def on_message(event: Any) -> None:
-        event.assoc.dul.socket.message_bytes = 0
-
-    handlers = [
-        (evt.EVT_ACSE_SENT, on_request),
-        (evt.EVT_CONN_OPEN, lambda event: seen.append("open")),
-        (evt.EVT_DIMSE_RECV, on_message),
-        (evt.EVT_REJECTED, lambda event: seen.append("rejected")),
-        (evt.EVT_ACCEPTED, lambda event: seen.append("accepted")),
-    ]
-    try:
-        association = entity.associate(
-            host,
-            port,
-            contexts,
-            ae_title=destination.address.ae_title,
-            max_pdu=limits.maximum_pdu_bytes,
-            evt_handlers=handlers,
-        )
-    except OSError as error:  # the name does not resolve
-        raise PeerUnreachable(str(destination.address), "its host name is not known") from error
-    if not association.is_established:
-        if "accepted" in seen and association.rejected_contexts:
-            yield None
-            return
-        raise PeerUnreachable(str(destination.address), _why_not(association, seen))
-    _keep_answers_from_reactor(association)
-    try:
-        yield association
-    except BaseException:
-        association.abort()  # a lost association may still call itself established, and a release would wait in vain
-        raise
-    if association.is_established:
-        association.release()
-
-
-def _keep_answers_from_reactor(association: Any) -> None:
-    """Let only the sender take messages from the queue.
-
-    pynetdicom pauses its reactor thread while it waits for an answer, but a reactor that had just passed the pausing
-    point takes the answer itself, and the sender waits until its time is up. A requestor of C-STORE and C-ECHO gets no
-    message that the reactor would have to serve.
-    """
-    take = association.dimse.get_msg
-    association.dimse.get_msg = lambda block=False: take(block=True) if block else (None, None)
-
-
-def _why_not(association: Any, seen: list[str]) -> str:
-    if "open" not in seen:
-        return "no TCP connection"
-    if "rejected" in seen:
-        return f"it rejected the association ({association.acceptor.primitive.reason_str})"
-    return "it did not answer the association request"
 
 
 def _store(association: Any, item: _Object, destination: Destination) -> int:

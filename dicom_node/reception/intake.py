@@ -19,7 +19,7 @@ from dicom_node.cases import CaseFolder, CaseRecord, CaseStore, case_id_of
 from dicom_node.durable_files import make_directory, sync_directory
 from dicom_node.errors import SeriesNotComplete
 from dicom_node.jobs import JobBook
-from dicom_node.spool import Spool, SpooledSeries, content_digest
+from dicom_node.reception.spool import Spool, SpooledSeries, content_digest
 
 _DISCARDED = ".again-"
 

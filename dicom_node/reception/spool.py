@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Final
 
 from dicom_node.durable_files import make_directory, rename_directory, sync_directory, write_durably
-from dicom_node.encoded_dataset import InstanceHeader, read_header
 from dicom_node.errors import InstanceConflict, InstanceMismatch, SeriesNotComplete, SpoolError, SpoolFull
-from dicom_node.part10 import dataset_offset, file_preamble
+from dicom_node.reception.encoded_dataset import InstanceHeader, read_header
+from dicom_node.reception.part10 import dataset_offset, file_preamble
 
 _LOCKS: Final = 16
 
