@@ -30,8 +30,8 @@ format: $(VENV)/installed-dev  ## Put the code into the form that `make check` w
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/installed  ## Make the tables of docs/objects.md anew from the tables in code.
-	$(BIN)/python -m dicom_node.conformance docs/objects.md
+docs: $(VENV)/installed  ## Make the tables of the pages in docs/ anew from the tables in code.
+	$(BIN)/python -m dicom_node.documents.pages docs
 
 bench-chain: $(VENV)/installed-test  ## Time and memory of one CT from last slice sent to last object delivered. CT=/folder.
 	$(BIN)/python -m benchmarks.chain $(if $(CT),--ct "$(CT)")

@@ -1,27 +1,16 @@
-"""The tables of `docs/objects.md`, made from the tables in code: `python -m dicom_node.conformance docs/objects.md`.
+"""The tables of `docs/objects.md`: what the node returns."""
 
-A document that is written by hand beside the code soon says something else. Text between two marks
-
-    <!-- table: NAME -->
-    <!-- end -->
-
-is replaced; everything else stays. A test makes the page anew and compares.
-"""
-
-import re
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dicom_node.checks.faults import RULES
+from dicom_node.documents.page import table
 from dicom_node.objects import codes
 from dicom_node.objects.codes import CodedTerm, Structure
 from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
 from dicom_node.orders import DEFAULT_KINDS, NEEDS
 from dicom_node.profile_files import read_profile, shipped_profiles
 from inference.anatomy import Lobe, Side
-
-_BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def objects_table() -> str:
@@ -44,7 +33,7 @@ def objects_table() -> str:
             )
         )
     heads = ("kind", "SOP class", "modality, series number", "Series Description", "holds", "sent")
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def structures_table() -> str:
@@ -66,14 +55,14 @@ def structures_table() -> str:
         )
         for name, structure in structures.items()
     ]
-    return _table(("ROI name, segment label", "category", "type", "laterality", "colour (R, G, B)"), rows)
+    return table(("ROI name, segment label", "category", "type", "laterality", "colour (R, G, B)"), rows)
 
 
 def concepts_table() -> str:
     """Every coded concept that objects use."""
     terms = {name: term for name, term in vars(codes).items() if isinstance(term, CodedTerm) and name[0] != "_"}
     rows = [(name.lower().replace("_", " "), _term(term)) for name, term in sorted(terms.items())]
-    return _table(("role", "(code, scheme, meaning)"), rows)
+    return table(("role", "(code, scheme, meaning)"), rows)
 
 
 def profiles_table() -> str:
@@ -97,12 +86,12 @@ def profiles_table() -> str:
         "profile", "separator", "label", "type of function regions", "sets", "structures", "points of a contour",
         "where the differences come from",
     )  # fmt: skip
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def rules_table() -> str:
     """Every rule of our own checker."""
-    return _table(("code", "what must hold"), [(f"`{code}`", meaning) for code, meaning in RULES.items()])
+    return table(("code", "what must hold"), [(f"`{code}`", meaning) for code, meaning in RULES.items()])
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
@@ -114,25 +103,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
 }
 
 
-def rewritten(page: str) -> str:
-    """The page with every table made anew.
-
-    Raises:
-        KeyError: the page asks for a table that does not exist.
-    """
-    return _BLOCK.sub(lambda found: f"{found[1]}{TABLES[found['name']]()}{found[3]}", page)
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    heads = list(heads)
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-
-
 def _term(term: CodedTerm) -> str:
     return f"({term.value}, {term.scheme}, {term.meaning})"
-
-
-if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(rewritten(path.read_text(encoding="utf-8")), encoding="utf-8")
