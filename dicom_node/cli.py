@@ -2,7 +2,7 @@
 
 import typer
 
-from dicom_node.commands import cases, node, peers
+from dicom_node.commands import audit, cases, fetch, node, peers, rules
 
 app = typer.Typer(
     name="perfnode",
@@ -13,7 +13,9 @@ app = typer.Typer(
 )
 for command in (
     *(node.serve, node.demo, node.process, node.check),
-    *(peers.send, peers.echo),
-    *(cases.jobs, cases.show, cases.retry, cases.rerun, cases.cancel),
+    *(peers.send, peers.echo, fetch.fetch),
+    *(cases.jobs, cases.show, cases.retry, cases.rerun, cases.cancel, cases.release, cases.discard),
 ):
     app.command()(command)
+app.add_typer(rules.app, name="rules")
+app.add_typer(audit.app, name="audit")

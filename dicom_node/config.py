@@ -8,21 +8,33 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from dicom_node.audit.syslog import TLS_PORT, UDP_PORT, SyslogServer
+from dicom_node.audit.trail import AuditSettings, AuditTrail, audit_folder
 from dicom_node.errors import ConfigurationError
-from dicom_node.network.addresses import AeAddress
+from dicom_node.network.access import AccessPolicy, Sender, parse_network
 from dicom_node.network.delivery import Destination
+from dicom_node.network.query import ArchivePeer
 from dicom_node.network.receiver import ReceiverSettings
+from dicom_node.network.requestor import Peer
+from dicom_node.network.tls import TlsSettings
+from dicom_node.network.web_peer import DicomwebPeer
 from dicom_node.objects.kinds import ObjectRole
 from dicom_node.objects.profile import StructureSetProfile
 from dicom_node.orders import Order
+from dicom_node.peer_settings import destination_of, peer_of, peer_problems
 from dicom_node.profile_files import read_profile
-from dicom_node.site_file import FunctionRuleSection, InferenceSection, SiteFile
+from dicom_node.reception.completeness import CompletenessSettings
+from dicom_node.reception.rules import Rule
+from dicom_node.retry_policy import RetryPolicy
+from dicom_node.rule_files import default_rules, rule_mistakes
+from dicom_node.site_file import FunctionRuleSection, InferenceSection, NodeSection, SenderSection, SiteFile, TlsSection
+from dicom_node.subtraction import SubtractionRule, pattern_problem
 from inference.engine import EngineSettings
 from inference.function_regions import RULES
 from inference.volumes import FunctionRule
@@ -37,22 +49,36 @@ class NodeSettings:
     data_dir: Path
     """Spool, cases and journal; on a local disk."""
     receiver: ReceiverSettings
-    quiet_period_s: float
-    """A series is taken as complete when its last association has ended and nothing came for this long."""
+    tls: TlsSettings | None
+    """Our TLS identity, for the receiver (unless `listen = false`) and for peers with `tls = true`."""
+    audit: AuditSettings
+    """How the audit trail is kept."""
+    completeness: CompletenessSettings
+    """When a series is taken as complete."""
+    rules: tuple[Rule, ...]
+    """Which series are processed; the first rule that takes a series decides."""
     minimum_free_mb: int
     """Below this much free disk nothing is accepted."""
-    destinations: tuple[Destination, ...]
+    destinations: tuple[Destination | DicomwebPeer, ...]
+    peers: tuple[ArchivePeer | DicomwebPeer, ...]
+    """Archives to ask and to fetch from."""
     orders: Mapping[str, Order]
     """What each destination gets; many planning systems refuse Parametric Maps."""
+    accept_lossy: bool
+    """Whether images that were compressed with loss are received and read; the result then says so."""
     engine: EngineSettings
+    subtraction: SubtractionRule
+    """Structures that are taken out of the function regions."""
     content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"]
     """(0018,9004) of every object."""
     stage_timeout_s: float
     """Wall-clock limit of one stage of one case."""
+    read_memory_mb: int
+    """Memory that reading a series may take."""
     stage_attempts: int
     """How often a crashed stage is tried before the case fails."""
-    retry_delays_s: tuple[float, ...]
-    """Waits between delivery attempts; the last one repeats for an unreachable peer."""
+    retry: RetryPolicy
+    """How often and how long deliveries are tried."""
     log_level: str
     log_format: str
 
@@ -62,6 +88,8 @@ class NodeSettings:
             "engine": self.engine.settings_digest(),
             "content_qualification": self.content_qualification,
         }
+        if self.subtraction.is_set:
+            facts["subtraction"] = self.subtraction.digest()
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def roles(self) -> dict[ObjectRole, StructureSetProfile]:
@@ -69,7 +97,22 @@ class NodeSettings:
         wanted = tuple(self.orders.values()) or (Order(),)
         return {role: order.profile for order in wanted for role in order.roles()}
 
-    def destination(self, name: str) -> Destination:
+    def audit_trail(self) -> AuditTrail:
+        """The audit trail of this node."""
+        return AuditTrail(audit_folder(self.data_dir), self.receiver.ae_title, self.audit)
+
+    def peer(self, name: str) -> Peer | DicomwebPeer:
+        """The peer or destination of that name; `KeyError` if the site has none."""
+        for peer in (*self.peers, *self.destinations):
+            if peer.name == name:
+                return peer
+        raise KeyError(name)
+
+    def called_entities(self) -> tuple[Peer, ...]:
+        """The application entities that we can call, destinations first."""
+        return tuple(peer for peer in (*self.destinations, *self.peers) if isinstance(peer, Peer))
+
+    def destination(self, name: str) -> Destination | DicomwebPeer:
         """The destination of that name; `KeyError` if the site has none."""
         for destination in self.destinations:
             if destination.name == name:
@@ -113,7 +156,7 @@ def parse_settings(document: dict[str, Any], *, source: str = "settings", base: 
         problems = tuple(_problem(error["loc"], error["msg"]) for error in fault.errors())
         raise ConfigurationError(source, problems) from fault
     profiles, wrong = _profiles(site, base.resolve())
-    if problems := (*_contradictions(site), *wrong):
+    if problems := (*_contradictions(site), *peer_problems(site, base.resolve()), *wrong):
         raise ConfigurationError(source, problems)
     return _settings(site, source, base.resolve(), profiles)
 
@@ -127,16 +170,31 @@ def _contradictions(site: SiteFile) -> tuple[str, ...]:
     problems = []
     names = [d.name for d in site.destinations]
     problems += [f"destinations: the name {n} occurs twice" for n in sorted({n for n in names if names.count(n) > 1})]
+    if site.audit.syslog is not None and site.audit.syslog.transport == "tls" and site.tls is None:
+        problems.append("audit.syslog.transport: 'tls' needs the table [tls] with our certificate")
     rule = site.inference.function_rule
     if isinstance(rule, str) and rule not in RULES:
         problems.append(f"inference.function_rule: unknown rule {rule!r}; known are {', '.join(sorted(RULES))}")
     if isinstance(rule, FunctionRuleSection) and rule.low_below > rule.high_from:
         problems.append("inference.function_rule: low_below lies above high_from")
+    problems += [
+        f"inference.subtract_structures: {pattern!r} is no regular expression: {problem}"
+        for pattern in site.inference.subtract_structures
+        if (problem := pattern_problem(pattern))
+    ]
+    if site.inference.subtract_margin_mm and not site.inference.subtract_structures:
+        problems.append("inference.subtract_margin_mm: there is nothing to subtract; name it in subtract_structures")
     if site.inference.perfusion == "network" and site.inference.model_folder is None:
         problems.append("inference.model_folder: needed when perfusion = 'network'")
     if site.objects.content_qualification == "PRODUCT" and site.inference.perfusion == "densitometric":
         problems.append("objects.content_qualification: the densitometric baseline is not validated and no product")
+    problems += rule_mistakes(site.rules)
+    known = {peer.name for peer in (*site.peers, *site.destinations)}
+    if (asked := site.completeness.count_from) and asked not in known:
+        problems.append(f"completeness.count_from: there is no peer and no destination named {asked!r}")
     for destination in site.destinations:
+        if destination.tls and site.tls is None:
+            problems.append(f"destinations.{destination.name}.tls: true needs the table [tls] with our certificate")
         order = Order(tuple(destination.objects))
         problems += [f"destinations.{destination.name}.objects: {problem}" for problem in order.problems()]
     return tuple(problems)
@@ -157,7 +215,7 @@ def _profiles(site: SiteFile, base: Path) -> tuple[dict[str, StructureSetProfile
 
 
 def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, StructureSetProfile]) -> NodeSettings:
-    node = site.node
+    node, tls = site.node, _tls(site.tls, base)
     return NodeSettings(
         source=source,
         data_dir=base / node.data_dir,
@@ -165,27 +223,73 @@ def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, St
             ae_title=node.ae_title,
             host=node.host,
             port=node.port,
-            require_called_ae_title=node.require_called_ae_title,
-            accepted_calling_ae_titles=tuple(node.accepted_calling_ae_titles),
+            access=_access(node, site.senders),
+            tls=tls if site.tls is not None and site.tls.listen else None,
+            accept_lossy=site.input.lossy == "flag",
+            processes=node.receiver_processes,
             maximum_associations=node.maximum_associations,
+            maximum_connections_per_address=node.maximum_connections_per_address,
         ),
-        quiet_period_s=node.quiet_period_s,
+        tls=tls,
+        audit=_audit(site, base),
+        completeness=CompletenessSettings(quiet_period_s=node.quiet_period_s, **site.completeness.model_dump()),
+        rules=tuple(section.rule() for section in site.rules) or default_rules(),
         minimum_free_mb=node.minimum_free_mb,
-        destinations=tuple(
-            Destination(d.name, AeAddress(d.ae_title, d.host, d.port), calling_ae_title=node.ae_title)
-            for d in site.destinations
-        ),
+        destinations=tuple(destination_of(d, node.ae_title, tls, base) for d in site.destinations),
+        peers=tuple(peer_of(p, node.ae_title, tls, base) for p in site.peers),
         orders={
             d.name: Order(tuple(dict.fromkeys(d.objects)), profiles[d.name], d.refusal_notice)
             for d in site.destinations
         },
+        accept_lossy=site.input.lossy == "flag",
         engine=_engine(site.inference, base),
+        subtraction=SubtractionRule(tuple(site.inference.subtract_structures), site.inference.subtract_margin_mm),
         content_qualification=site.objects.content_qualification,
         stage_timeout_s=site.work.stage_timeout_s,
+        read_memory_mb=site.work.read_memory_mb,
         stage_attempts=site.work.stage_attempts,
-        retry_delays_s=tuple(site.work.retry_delays_s),
+        retry=RetryPolicy(tuple(site.work.retry_delays_s), 3600.0 * site.work.give_up_after_h),
         log_level=site.log.level,
         log_format=site.log.format,
+    )
+
+
+def _access(node: NodeSection, senders: list[SenderSection]) -> AccessPolicy:
+    return AccessPolicy(
+        node.ae_title,
+        also_called=tuple(node.also_called_ae_titles),
+        require_called_ae_title=node.require_called_ae_title,
+        senders=tuple(Sender(s.ae_title, tuple(parse_network(n) for n in s.networks)) for s in senders),
+    )
+
+
+def _tls(section: TlsSection | None, base: Path) -> TlsSettings | None:
+    if section is None:
+        return None
+    return TlsSettings(
+        certificate=base / section.certificate,
+        key=base / section.key,
+        trusted=base / section.trusted,
+        require_client_certificate=section.require_client_certificate,
+        check_host_name=section.check_host_name,
+        minimum_version=section.minimum_version,
+    )
+
+
+def _audit(site: SiteFile, base: Path) -> AuditSettings:
+    section, server = site.audit, None
+    if (syslog := section.syslog) is not None:
+        port = syslog.port or (TLS_PORT if syslog.transport == "tls" else UDP_PORT)
+        tls = _tls(site.tls, base) if syslog.transport == "tls" else None
+        if tls is not None:
+            trusted = base / syslog.trusted if syslog.trusted else tls.trusted
+            tls = replace(tls, trusted=trusted, check_host_name=syslog.check_host_name)
+        server = SyslogServer(syslog.transport, syslog.host, port, tls)
+    return AuditSettings(
+        source_id=section.source_id,
+        enterprise_site_id=section.enterprise_site_id,
+        plain_identifiers=section.patient_identifiers == "plain",
+        syslog=server,
     )
 
 

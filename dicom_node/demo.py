@@ -105,6 +105,8 @@ def _prepare(out: Path) -> _Place:
         "# Written by perfnode demo.\n"
         f'[node]\nae_title = "{node.ae_title}"\nport = {node.port}\ndata_dir = "node"\nquiet_period_s = 2.0\n'
         "minimum_free_mb = 500\n"
+        # What is shown to the demo is wanted, also when it calls itself a phantom, and nobody is there to release it.
+        '[completeness]\nhold_limit_s = 1.0\n[[rules]]\nname = "demo"\naction = "process"\n'
         '[log]\nformat = "json"\n'
         f'[[destinations]]\nname = "pacs"\nae_title = "{place.pacs.ae_title}"\nhost = "127.0.0.1"\n'
         f"port = {place.pacs.port}\nobjects = {[kind.value for kind in ORDERED]}\n"

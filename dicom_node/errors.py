@@ -16,9 +16,18 @@
     ├─ CheckFailed                         an object did not pass our own checks; nothing is sent
     ├─ StageCrashed                        a child process died or ran out of time; tried again
     ├─ UnknownCase                         no case of that id
+    ├─ UnknownDestination                  nothing of the case was on its way to that destination
+    ├─ UnknownSeries                       no series of that key waits or was put aside
+    ├─ ArchiveError                        asking an archive, or fetching from it
+    │  ├─ QueryRefused                     it answered a question with a failure
+    │  ├─ QueryTooWide                     more answers than are taken; the question must be narrower
+    │  ├─ RetrievalIncomplete              not everything asked for came; the series stays marked as interrupted
+    │  └─ NodeBusy                         the node has too much to do, or too little disk, to fetch more now
     └─ DeliveryError                       per destination
        ├─ PeerUnreachable                  no association; tried again for as long as it takes
        ├─ DeliveryInterrupted              the status of an object is unknown; sent again with the same UID
+       ├─ CommitmentRefused                the archive does not commit, or refused to be asked
+       ├─ UnknownTransaction               a commitment came that nobody asked for
        └─ StoreRefused                     the peer answered with a failure
 
 `permanent` decides what the durable engine does: a permanent error ends the case or the delivery with its code, any
@@ -192,6 +201,80 @@ class UnknownCase(NodeError):
         super().__init__(f"There is no case {case_id}.")
 
 
+class UnknownSeries(NodeError):
+    """No series that waits or was put aside has a key that begins so, or several have."""
+
+    code = "UNKNOWN_SERIES"
+    permanent = True
+
+    def __init__(self, start_of_key: str, found: int) -> None:
+        self.start_of_key = start_of_key
+        self.found = found
+        said = f"{found} series begin with {start_of_key}; give more of the key" if found else "No series begins so"
+        super().__init__(f"{said}. perfnode jobs lists those that wait or were put aside.")
+
+
+class ArchiveError(NodeError):
+    """An archive could not be asked, or did not give what was asked for."""
+
+    code = "ARCHIVE"
+
+
+class QueryRefused(ArchiveError):
+    """The archive answered a question or a retrieval with a failure (PS3.4 tables C.4-1 to C.4-3)."""
+
+    code = "QUERY_REFUSED"
+
+    def __init__(self, address: str, status: int) -> None:
+        self.address = address
+        self.status = status
+        super().__init__(f"{address} refused the request with status 0x{status:04X}.")
+
+
+class QueryTooWide(ArchiveError):
+    """The archive has more answers than are taken; those that came are not used, since they are not all."""
+
+    code = "QUERY_TOO_WIDE"
+    permanent = True
+
+    def __init__(self, address: str, limit: int) -> None:
+        self.address = address
+        self.limit = limit
+        super().__init__(f"{address} has more than {limit} answers to this question; ask a narrower one.")
+
+
+class RetrievalIncomplete(ArchiveError):
+    """Not everything that was asked for came; what came is kept, and its series stays marked as interrupted."""
+
+    code = "RETRIEVAL_INCOMPLETE"
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address = address
+        self.reason = reason
+        super().__init__(f"{address} did not give the whole series: {reason}.")
+
+
+class NodeBusy(ArchiveError):
+    """Nothing more is fetched: too many cases wait, or the disk is nearly full. What was fetched stays."""
+
+    code = "NODE_BUSY"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Fetching stopped: {reason}. Start it again later; it goes on where it stopped.")
+
+
+class UnknownDestination(NodeError):
+    """Nothing of the case was ever on its way to a destination of that name."""
+
+    code = "UNKNOWN_DESTINATION"
+    permanent = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"Nothing of this case was sent to a destination {name}.")
+
+
 class DeliveryError(NodeError):
     """Objects did not reach a destination."""
 
@@ -210,14 +293,39 @@ class PeerUnreachable(DeliveryError):
 
 
 class DeliveryInterrupted(DeliveryError):
-    """The peer gave no status, so whether it kept the object is unknown."""
+    """The peer gave no status, so whether it kept the object is unknown.
+
+    `instances` holds the `InstanceDelivery` of every object before it, whose status is known.
+    """
 
     code = "DELIVERY_INTERRUPTED"
 
-    def __init__(self, address: str, reason: str) -> None:
+    def __init__(self, address: str, reason: str, *, instances: tuple[object, ...] = ()) -> None:
         self.address = address
         self.reason = reason
+        self.instances = instances
         super().__init__(f"{address} gave no status: {reason}. The object is sent again with the same UID.")
+
+
+class CommitmentRefused(DeliveryError):
+    """The archive does not offer Storage Commitment (status 0x0122) or answered the request with a failure."""
+
+    code = "COMMITMENT_REFUSED"
+
+    def __init__(self, address: str, status: int) -> None:
+        self.address = address
+        self.status = status
+        super().__init__(f"{address} refused the request for commitment with status 0x{status:04X}.")
+
+
+class UnknownTransaction(DeliveryError):
+    """A commitment report names a transaction that was never asked for."""
+
+    code = "UNKNOWN_TRANSACTION"
+    permanent = True
+
+    def __init__(self) -> None:
+        super().__init__("A report came for a transaction that nobody asked for.")
 
 
 class StoreRefused(DeliveryError):

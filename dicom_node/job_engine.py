@@ -6,7 +6,7 @@ dictionaries; arrays and DICOM stay in files. Why DBOS: durable queues, delays, 
 server, and the same code on PostgreSQL later.
 
 A step has three ends and no fourth: done; refused for good (rejected, failed); to be tried again, after a delay.
-A peer that cannot be reached does not use up attempts; one that answers with a failure does.
+What is done for a destination, and when it is tried again, is the matter of `transmission` and `delivery_history`.
 """
 
 import sqlite3
@@ -17,22 +17,23 @@ from typing import Any
 import structlog
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
-from dicom_node.attempts import AttemptId, Result
+from dicom_node.attempts import Attempt, AttemptId, Result
 from dicom_node.cases import CaseFolder, CaseStore
 from dicom_node.child import GAVE_UP, REJECTED, run_in_child
 from dicom_node.config import NodeSettings
-from dicom_node.errors import DeliveryError, PeerUnreachable, StageCrashed
+from dicom_node.errors import StageCrashed
 from dicom_node.jobs import (
     APPLICATION_VERSION,
     DELIVERY_WORKFLOW,
     STAGE_WORKFLOW,
     WORK_QUEUE,
+    attempt_of,
     database_path,
     database_url,
     delivery_queue,
 )
-from dicom_node.network.delivery import DeliveryReport, send
 from dicom_node.stages import ASIDE, FOLLOWING, Stage
+from dicom_node.transmission import Transmission, following
 
 _POLL_S = 0.5
 Output = dict[str, Any]
@@ -44,6 +45,7 @@ class JobEngine:
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._cases = CaseStore.under(settings.data_dir)
+        self._transmission = Transmission(settings, _attempts_of)
         self._log = structlog.get_logger()
         self._stage_workflow: Callable[[str, int], Output]
         self._delivery_workflow: Callable[[str, int], Output]
@@ -68,7 +70,8 @@ class JobEngine:
 
         @DBOS.step(name="transmit")
         def transmit(attempt_id: str, tries: int) -> Output:
-            return self._transmit(AttemptId.parse(attempt_id), tries)
+            attempt = AttemptId.parse(attempt_id)
+            return self._transmission.perform(self._cases.folder(attempt.case_id), attempt)
 
         @DBOS.workflow(name=STAGE_WORKFLOW)
         def run_stage(attempt_id: str, tries: int) -> Output:
@@ -79,7 +82,9 @@ class JobEngine:
         @DBOS.workflow(name=DELIVERY_WORKFLOW)
         def deliver(attempt_id: str, tries: int) -> Output:
             output = transmit(attempt_id, tries)
-            self._queue_delivery_again(AttemptId.parse(attempt_id), output, tries)
+            attempt = AttemptId.parse(attempt_id)
+            if (then := following(attempt, output)) is not None:
+                self._queue_delivery(then, output.get("wait_s", 0.0))
             return output
 
         self._stage_workflow, self._delivery_workflow = run_stage, deliver
@@ -153,51 +158,10 @@ class JobEngine:
         with SetWorkflowID(str(attempt)):
             DBOS.enqueue_workflow(WORK_QUEUE, self._stage_workflow, str(attempt), 1)
 
-    def _queue_delivery(self, attempt: AttemptId) -> None:
-        with SetWorkflowID(str(attempt)):
-            DBOS.enqueue_workflow(delivery_queue(attempt.destination), self._delivery_workflow, str(attempt), 1)
-
-    def _transmit(self, attempt: AttemptId, tries: int) -> Output:
-        """Send all objects of a case, or its notice, to one destination; the step of `deliver`."""
-        folder = self._cases.folder(attempt.case_id)
-        log = self._log.bind(case=attempt.case_id, destination=attempt.destination, tries=tries)
-        if folder.is_cancelled():
-            return {"result": Result.CANCELLED.value}
-        try:
-            destination = self._settings.destination(attempt.destination)
-        except KeyError:
-            return _not_done("UNKNOWN_DESTINATION", "The site has no destination of this name any more.", again=False)
-        paths, absent = self._ordered(folder, attempt)
-        if absent:
-            why = f"The site orders objects that were not made ({', '.join(absent)}); `perfnode rerun` makes them."
-            return _not_done("OBJECTS_NOT_MADE", why, again=False)
-        if not paths:  # a notice that a result has overtaken, or regions that are all empty
-            return {"result": Result.DONE.value, "instances": []}
-        try:
-            report = send(paths, destination)
-        except DeliveryError as fault:
-            used_up = tries > len(self._settings.retry_delays_s) and not isinstance(fault, PeerUnreachable)
-            again = not fault.permanent and not used_up
-            log.warning("delivery_failed", code=fault.code, again=again)
-            return _not_done(fault.code, str(fault), again=again)
-        log.info("delivered", objects=len(report.instances))
-        return {"result": Result.DONE.value, "instances": _instances(report)}
-
-    def _ordered(self, folder: CaseFolder, attempt: AttemptId) -> tuple[list[Path], list[str]]:
-        """The files a destination is to get, and the roles that objects were not made for."""
-        if attempt.stage is Stage.TELL:
-            return sorted(folder.notice.glob("*.dcm")), []
-        ordered = [str(role) for role in self._settings.orders[attempt.destination].roles()]
-        made_for = folder.object_facts()["ordered"] if folder.contents.exists() else []
-        return [path for role in ordered for path in folder.objects_of(role)], [r for r in ordered if r not in made_for]
-
-    def _queue_delivery_again(self, attempt: AttemptId, output: Output, tries: int) -> None:
-        if output["result"] != Result.AGAIN:
-            return
-        delays = self._settings.retry_delays_s
-        again = AttemptId(attempt.case_id, attempt.run, attempt.unit, attempt.attempt + 1)
-        with SetWorkflowID(str(again)), SetEnqueueOptions(delay_seconds=delays[min(tries, len(delays)) - 1]):
-            DBOS.enqueue_workflow(delivery_queue(attempt.destination), self._delivery_workflow, str(again), tries + 1)
+    def _queue_delivery(self, attempt: AttemptId, wait_s: float = 0.0) -> None:
+        queue = delivery_queue(attempt.destination)
+        with SetWorkflowID(str(attempt)), SetEnqueueOptions(delay_seconds=wait_s or None):
+            DBOS.enqueue_workflow(queue, self._delivery_workflow, str(attempt), attempt.attempt)
 
 
 def _not_done(code: str, message: str, *, again: bool) -> Output:
@@ -205,8 +169,8 @@ def _not_done(code: str, message: str, *, again: bool) -> Output:
     return {"result": result.value, "code": code, "message": message}
 
 
-def _instances(report: DeliveryReport) -> list[Output]:
-    return [{"sop_instance_uid": i.sop_instance_uid, "status": i.status} for i in report.instances]
+def _attempts_of(case_id: str) -> list[Attempt]:
+    return [attempt_of(row) for row in DBOS.list_workflows(workflow_id_prefix=f"{case_id}:", load_input=False)]
 
 
 def _prepare_database(data_dir: Path) -> None:

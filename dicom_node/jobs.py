@@ -11,15 +11,17 @@ from typing import Any, Self
 from dbos import DBOSClient, WorkflowStatus
 from dbos import EnqueueOptions as DbosEnqueueOptions
 
-from dicom_node.attempts import Attempt, AttemptId, Case, Result, case_of, latest_attempts
+from dicom_node.attempts import Attempt, AttemptId, Case, Result, case_of, standing_attempts
 from dicom_node.cases import CaseFolder, CaseStore
-from dicom_node.errors import NeverStarted, UnknownCase
+from dicom_node.errors import NeverStarted, UnknownCase, UnknownDestination
 from dicom_node.stages import Stage
 
 APPLICATION_VERSION = "1"
 STAGE_WORKFLOW = "run_stage"
 DELIVERY_WORKFLOW = "deliver"
+"""Also of verifications and notices: all that a destination is called for."""
 WORK_QUEUE = "work"
+_WAITING = ("ENQUEUED", "DELAYED")
 
 
 class JobBook:
@@ -45,7 +47,7 @@ class JobBook:
         """Every case, the oldest first."""
         grouped: dict[str, list[Attempt]] = {}
         for row in self._client.list_workflows(load_input=False):
-            attempt = _attempt(row)
+            attempt = attempt_of(row)
             grouped.setdefault(attempt.id.case_id, []).append(attempt)
         return sorted((case_of(attempts) for attempts in grouped.values()), key=lambda case: case.created_at_s)
 
@@ -82,24 +84,31 @@ class JobBook:
             self._cases.folder(case_id).set_cancelled(False)
             self.start(case_id)
 
-    def retry(self, case_id: str) -> None:
-        """Try a finished case again from where it stopped; a delivered one is delivered again, with the same UIDs.
+    def retry(self, case_id: str, destination: str = "") -> None:
+        """Try a case again from where it stopped; what was delivered is delivered again, with the same UIDs.
+
+        Without `destination`, a finished case: its stage, or the destinations that do not have everything, or all if
+        all have. With it, that destination alone, even while its next attempt waits for its time.
 
         Raises:
             UnknownCase: there is no such case.
+            UnknownDestination: nothing of the case was ever on its way there.
         """
         case = self.case(case_id)
-        if not case.is_finished:
+        standing = {a.id.destination: a for a in standing_attempts(case.attempts)}
+        if destination and destination not in standing:
+            raise UnknownDestination(destination)
+        if not (case.is_finished or (destination and standing[destination].status in _WAITING)):
             return
         self._cases.folder(case_id).set_cancelled(False)
         run = max(attempt.id.run for attempt in case.attempts) + 1
-        if case.stage is not Stage.DELIVER:
+        if "" in standing:
             self._start_stage(AttemptId(case_id, run, case.stage, 1))
             return
-        latest = latest_attempts(case.attempts)
-        unsent = [a for a in latest if a.id.destination and a.result is not Result.DONE]
-        for attempt in unsent or [a for a in latest if a.id.destination]:
-            self._start_delivery(AttemptId(case_id, run, attempt.id.unit, 1))
+        unsent = [name for name, a in standing.items() if a.result is not Result.DONE or not a.is_settled]
+        for name in [destination] if destination else unsent or list(standing):
+            self._client.cancel_workflows([str(a.id) for a in (standing[name],) if a.is_active])
+            self._start_delivery(AttemptId(case_id, run, f"{Stage.DELIVER}.{name}", 1))
 
     def cancel(self, case_id: str) -> None:
         """Stop a case: what runs is killed, what is queued never starts.
@@ -115,7 +124,7 @@ class JobBook:
 
     def _attempts(self, case_id: str) -> list[Attempt]:
         rows = self._client.list_workflows(workflow_id_prefix=f"{case_id}:", load_input=False)
-        return [_attempt(row) for row in rows]
+        return [attempt_of(row) for row in rows]
 
     def _start_stage(self, attempt: AttemptId) -> None:
         self._client.enqueue(_options(attempt, STAGE_WORKFLOW, WORK_QUEUE), str(attempt), 1)
@@ -149,7 +158,8 @@ def _options(attempt: AttemptId, workflow: str, queue: str) -> DbosEnqueueOption
     }
 
 
-def _attempt(row: WorkflowStatus) -> Attempt:
+def attempt_of(row: WorkflowStatus) -> Attempt:
+    """The attempt that a row of the engine stands for."""
     return Attempt(
         id=AttemptId.parse(row.workflow_id),
         status=row.status,

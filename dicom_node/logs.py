@@ -43,7 +43,7 @@ def configure_logs(level: str, form: str) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("dicom_node").setLevel(level.upper())
-    # Both print values of malformed elements, which may be a patient's name.
-    for library in ("pydicom", "pynetdicom"):
+    # They print values of malformed elements, which may be a patient's name, and URLs, which name studies.
+    for library in ("pydicom", "pynetdicom", "dicomweb_client", "urllib3"):
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     warnings.filterwarnings("ignore", module=r"pydicom\b")

@@ -8,7 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pydicom import dcmread
 from pydicom.misc import is_dicom
+from pydicom.uid import RTStructureSetStorage
 
 from dicom_node.cases import CaseFolder
 from dicom_node.config import NodeSettings
@@ -49,7 +51,7 @@ def with_order(settings: NodeSettings, kinds: Sequence[str], profile: str) -> No
 
 
 def process_folder(ct_dir: Path, out: Path, settings: NodeSettings, progress: Callable[[str], None]) -> dict[str, Any]:
-    """Run all stages but the delivery on the DICOM files of `ct_dir`.
+    """Run all stages but the delivery on the DICOM files of `ct_dir`: a CT and the structure sets drawn on it.
 
     Objects and `summary.png` go to `out`; they are byte for byte what the node would send.
 
@@ -66,8 +68,10 @@ def process_folder(ct_dir: Path, out: Path, settings: NodeSettings, progress: Ca
     with TemporaryDirectory(prefix="perfnode-") as scratch:
         case = CaseFolder(Path(scratch) / "cases" / "offline", tell=progress)
         case.received.mkdir(parents=True)
+        case.structures.mkdir()
         for number, path in enumerate(files):
-            (case.received / f"{number:06d}.dcm").symlink_to(path.resolve())
+            folder = case.structures if _is_structure_set(path) else case.received
+            (folder / f"{number:06d}.dcm").symlink_to(path.resolve())
         for stage in (Stage.READ, Stage.INFER, Stage.ENCODE, Stage.CHECK):
             STAGES[stage](case, settings)
         out.mkdir(parents=True, exist_ok=True)
@@ -75,3 +79,11 @@ def process_folder(ct_dir: Path, out: Path, settings: NodeSettings, progress: Ca
             shutil.copy(made, out / made.name)
         facts: dict[str, Any] = json.loads(case.result.with_suffix(".json").read_text())
         return facts
+
+
+def _is_structure_set(path: Path) -> bool:
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+        return str(header.get("SOPClassUID")) == RTStructureSetStorage
+    except Exception:  # no stage has looked at it yet; the reader says what is wrong with it
+        return False

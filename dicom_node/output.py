@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from dicom_node.attempts import Case, CaseState
+from dicom_node.cases import CaseRecord
+from dicom_node.reception.arrivals import Arrival, ArrivalState
+from dicom_node.reception.rules import Rule
+from dicom_node.reception.trial import Trial
 from inference.anatomy import Lobe
 
 if TYPE_CHECKING:
@@ -26,17 +30,16 @@ _STYLES = {
 }
 
 
+_ARRIVAL_STYLES = {
+    ArrivalState.RECEIVING: "cyan",
+    ArrivalState.RELEASED: "cyan",
+    ArrivalState.INTERRUPTED: "yellow",
+    ArrivalState.HELD: "yellow",
+    ArrivalState.IGNORED: "dim",
+    ArrivalState.UNMATCHED: "dim",
+    ArrivalState.DISCARDED: "dim",
+}
 _SHARES = ("mean_perfusion", "perfusion_fraction", "high_fraction", "low_fraction")
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A series that is still in the spool."""
-
-    series_key: str
-    instances: int
-    interrupted: bool
-    """Its transfer was cut off; it waits for its sender to try again."""
 
 
 def case_fields(case: Case, *, with_attempts: bool = False) -> dict[str, Any]:
@@ -64,20 +67,87 @@ def print_json(console: Console, content: Any) -> None:
 
 
 def print_cases(console: Console, cases: Sequence[Case], arrivals: Sequence[Arrival]) -> None:
-    """The list of cases, the newest last."""
+    """The list of cases, the newest last, and below it the series that are no cases."""
     table = Table("case", "state", "stage", "code", "since", title="Cases")
     for case in cases:
         state = f"[{_STYLES[case.state]}]{case.state.value}[/]"
         table.add_row(case.case_id, state, case.stage.value, case.code, _time(case.updated_at_s))
+    console.print(table)
+    if not arrivals:
+        return
+    table = Table("series", "state", "images", "code", "why", "since", title="Series that are no cases")
     for arrival in arrivals:
-        state = "[yellow]INTERRUPTED[/]" if arrival.interrupted else "[cyan]RECEIVING[/]"
-        table.add_row(f"({arrival.series_key[:8]}…)", state, f"{arrival.instances} images", "", "")
+        state = f"[{_ARRIVAL_STYLES[arrival.state]}]{arrival.state.value}[/]"
+        since = _time(arrival.since_s) if arrival.since_s else ""
+        count = str(arrival.instances)
+        table.add_row(arrival.series_key[:8], state, count, arrival.code, escape(arrival.sentence), since)
     console.print(table)
 
 
 def arrival_fields(arrival: Arrival) -> dict[str, Any]:
-    """A series in the spool as plain values."""
-    return asdict(arrival)
+    """A series that is no case as plain values."""
+    since = _time(arrival.since_s) if arrival.since_s else ""
+    return {**asdict(arrival), "state": arrival.state.value, "since": since}
+
+
+def origin_fields(record: CaseRecord) -> dict[str, Any]:
+    """Why a series became a case, as plain values."""
+    return {"instances": record.instances, "rule": record.rule, "released": record.released}
+
+
+def print_origin(console: Console, record: CaseRecord) -> None:
+    """Why a series became a case."""
+    released = f", released by a person in spite of {record.released}" if record.released else ""
+    console.print(f"{record.instances} images, taken by rule {record.rule or 'of an earlier version'}{released}")
+
+
+def rule_fields(rule: Rule) -> dict[str, Any]:
+    """A rule as plain values."""
+    conditions = {condition.attribute: condition.wanted() for condition in rule.conditions}
+    return {"name": rule.name, "action": rule.action.value, "conditions": conditions}
+
+
+def print_rules(console: Console, rules: Sequence[Rule]) -> None:
+    """The rules in the order in which they are asked."""
+    table = Table("", "rule", "action", "all of these", title="Rules; the first that takes a series decides")
+    for number, rule in enumerate(rules, start=1):
+        wanted = "\n".join(f"{c.attribute}: {c.wanted()}" for c in rule.conditions) or "takes everything"
+        table.add_row(str(number), rule.name, rule.action.value, escape(wanted))
+    console.print(table)
+
+
+def trial_fields(trial: Trial) -> dict[str, Any]:
+    """What the rules make of a series, as plain values; a series is named by its first file."""
+    return {
+        "file": str(trial.files[0]),
+        "instances": trial.facts.instances,
+        "outcome": trial.outcome,
+        "rule": trial.decision.name,
+        "held": asdict(trial.doubt) if trial.doubt else None,
+        "asked": [
+            {**rule_fields(asked.rule), "takes": asked.takes, "conditions": [asdict(a) for a in asked.answers]}
+            for asked in trial.decision.asked
+        ],
+    }
+
+
+def print_trials(console: Console, trials: Sequence[Trial]) -> None:
+    """For each series, which rule takes it, and why those before it do not."""
+    for trial in trials:
+        console.print(f"\n{trial.facts.instances} file(s), first {trial.files[0]}", markup=False, highlight=False)
+        table = Table("rule", "action", "", "why")
+        for asked in trial.decision.asked:
+            takes = "[green]takes it[/]" if asked.takes else "no"
+            why = asked.why_not or tuple(f"{a.attribute} is {a.found}" for a in asked.answers)
+            table.add_row(asked.rule.name, asked.rule.action.value, takes, escape("\n".join(why)))
+        if trial.decision.asked:
+            console.print(table)
+        by = f" by rule {trial.decision.name}" if trial.decision.rule else ""
+        console.print(f"→ {trial.outcome}{by}", style="bold", markup=False)
+        if trial.doubt:
+            console.print(f"  but held with {trial.doubt.code}: {trial.doubt.sentence}", style="yellow", markup=False)
+    if not trials:
+        console.print("There is no DICOM file.", style="yellow")
 
 
 def print_case(console: Console, case: Case) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
 from dicom_node.cases import CaseFolder
 from dicom_node.checks.check import check_files, check_result
@@ -31,8 +30,9 @@ from dicom_node.objects.provenance import EarlierInstance, result_context
 from dicom_node.result_files import read_ct, read_result, write_ct, write_result
 from dicom_node.results import PublishedResult, ResultLedger
 from dicom_node.stages import Stage
+from dicom_node.subtraction import exclusion_of
 from dicom_node.summary import draw_summary
-from inference.ct_series import read_ct_series
+from inference.ct_series import read_ct_files
 from inference.engine import build_engine
 
 
@@ -43,19 +43,22 @@ def read(case: CaseFolder, settings: NodeSettings) -> None:
         UnusableSeries: the instances are no CT volume; the case is rejected.
     """
     case.show_progress("reading the series")
-    datasets = [dcmread(path) for path in case.instances()]
-    write_ct(case.ct, read_ct_series(datasets))
+    ct = read_ct_files(case.instances(), accept_lossy=settings.accept_lossy, most_memory_mb=settings.read_memory_mb)
+    write_ct(case.ct, ct)
 
 
 def infer(case: CaseFolder, settings: NodeSettings) -> None:
-    """CT volume → lobes, perfusion, function regions, lobar table and findings.
+    """CT volume and structure sets → lobes, perfusion, function regions, lobar table and findings.
 
     Raises:
         ImplausibleAnatomy: the CT does not show two lungs; the case is rejected.
         ModelError: a model is absent or not the one that was approved.
     """
     engine = build_engine(settings.engine)
-    write_result(case.result, engine.run(read_ct(case.ct), progress=case.show_progress))
+    ct = read_ct(case.ct)
+    rule = settings.subtraction
+    exclusion = exclusion_of(case.structure_sets(), ct, rule) if rule.is_set else None
+    write_result(case.result, engine.run(ct, case.show_progress, exclusion))
 
 
 def encode(case: CaseFolder, settings: NodeSettings) -> None:
@@ -124,7 +127,7 @@ def notice(case: CaseFolder, settings: NodeSettings) -> None:
     for path in case.instances():
         try:
             headers.append(dcmread(path, stop_before_pixels=True))
-        except (InvalidDicomError, OSError):
+        except Exception:  # noqa: S112  # foreign bytes make pydicom fail in any way; others may be read
             continue
     dataset = encode_notice(headers, Refusal(**case.refusal()))
     make_directory(case.notice)

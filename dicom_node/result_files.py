@@ -24,6 +24,7 @@ from inference.volumes import (
     FunctionRule,
     LobarPerfusion,
     LobeMap,
+    LossyCompression,
     PerfusionMap,
     SeriesReference,
 )
@@ -32,14 +33,17 @@ from inference.volumes import (
 def write_ct(path: Path, ct: CtVolume) -> None:
     """Keep a CT volume; its facts go to `path` with the suffix `.json`."""
     _write_arrays(path, hu=ct.hu)
-    write_json(path.with_suffix(".json"), {"grid": _grid_facts(ct.grid), "source": asdict(ct.source)})
+    lossy = None if ct.lossy is None else asdict(ct.lossy)
+    facts = {"grid": _grid_facts(ct.grid), "source": asdict(ct.source), "lossy": lossy}
+    write_json(path.with_suffix(".json"), facts)
 
 
 def read_ct(path: Path) -> CtVolume:
     """The CT volume kept by `write_ct`."""
     facts = _read_facts(path)
+    lossy = None if facts["lossy"] is None else LossyCompression(**facts["lossy"])
     with np.load(path) as arrays:
-        return CtVolume(arrays["hu"], _grid(facts["grid"]), _source(facts["source"]))
+        return CtVolume(arrays["hu"], _grid(facts["grid"]), _source(facts["source"]), lossy)
 
 
 def write_result(path: Path, result: PerfusionResult) -> None:
@@ -59,6 +63,7 @@ def write_result(path: Path, result: PerfusionResult) -> None:
         "rule": asdict(result.regions.rule),
         "lobar": {lobe.name: asdict(row) for lobe, row in result.lobar.items()},
         "findings": [asdict(finding) for finding in result.findings],
+        "excluded_sha256": result.excluded_sha256,
     }
     write_json(path.with_suffix(".json"), facts)
 
@@ -80,6 +85,7 @@ def read_result(path: Path) -> PerfusionResult:
         regions=FunctionRegions(high, low, grid, rule),
         lobar={lobe: LobarPerfusion(**facts["lobar"][lobe.name]) for lobe in Lobe},
         findings=tuple(Finding(**{**f, "severity": Severity(f["severity"])}) for f in facts["findings"]),
+        excluded_sha256=facts["excluded_sha256"],
     )
 
 
@@ -110,4 +116,11 @@ def _grid(facts: dict[str, Any]) -> Grid:
 
 
 def _source(facts: dict[str, Any]) -> SeriesReference:
-    return SeriesReference(**{**facts, "sop_instance_uids": tuple(facts["sop_instance_uids"])})
+    frames = facts["frame_numbers"]
+    return SeriesReference(
+        **{
+            **facts,
+            "sop_instance_uids": tuple(facts["sop_instance_uids"]),
+            "frame_numbers": None if frames is None else tuple(frames),
+        }
+    )

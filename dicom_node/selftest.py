@@ -1,14 +1,17 @@
-"""The engines against an answer that is known: the digital thorax, at every start of the node.
+"""Decoders and engines against answers that are known, at every start of the node.
 
-A wrong side, a map upside down, a missing lobe or an unusable model stops the start here, before the first patient.
-Coarse on purpose, so that it takes seconds; it proves that the installation works, not that a model is good.
+A transfer syntax that is accepted and does not decode in this installation (`inference.ct_decoders`), a wrong side, a
+map upside down, a missing lobe or an unusable model stops the start here, before the first patient. Coarse on purpose,
+so that it takes seconds; it proves that the installation works, not that a model is good.
 """
 
 import numpy as np
+from pydicom.uid import UID
 
 from dicom_node.config import NodeSettings
 from dicom_node.errors import SelfTestFailed
 from inference.anatomy import Lobe, Side
+from inference.ct_decoders import undecodable
 from inference.engine import PerfusionResult, build_engine
 from inference.thorax import DEFAULT_GRID, DigitalThorax, draw_thorax
 
@@ -20,12 +23,15 @@ _QUESTION = "The digital thorax was not recognised"
 
 
 def run_self_test(settings: NodeSettings) -> None:
-    """Process the digital thorax and compare.
+    """Decode a sample of every accepted transfer syntax, process the digital thorax, and compare.
 
     Raises:
-        SelfTestFailed: a lung is not where it is, a lobe is missing, or the poorly perfused region is not found.
+        SelfTestFailed: a sample is not decoded, a lung is not where it is, a lobe is missing, or the poorly perfused
+            region is not found.
         ModelError: a model cannot be used.
     """
+    if faults := undecodable([UID(syntax) for syntax in settings.receiver.transfer_syntaxes]):
+        raise SelfTestFailed("DECODING", " ".join(f"{name} is not decoded: {why}." for name, why in faults.items()))
     thorax = draw_thorax(DEFAULT_GRID.with_spacing(SPACING_MM))
     result = build_engine(settings.engine).run(thorax.ct)
     for side in Side:

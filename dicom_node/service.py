@@ -1,7 +1,7 @@
 """Puts the node together and runs it: self-test, receiver, intake, engine; a clean stop on SIGTERM.
 
-The only place where the parts are wired. One process, no imaging library in it: heavy work happens in child processes
-(`child`), so an idle node is small and a crash in native code cannot take it down.
+The only place where the parts are wired. No imaging library here: receiving and heavy work happen in child processes
+(`network.receiver_process`, `child`), so an idle node is small and a crash in native code cannot take it down.
 """
 
 import fcntl
@@ -10,51 +10,69 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from dicom_node.cases import CaseFolder, CaseStore
+from dicom_node.audit.shipper import Shipper
+from dicom_node.audit.trail import AuditTrail
+from dicom_node.cases import CaseFolder
 from dicom_node.child import SELF_TEST, run_in_child
 from dicom_node.config import NodeSettings
+from dicom_node.door_checks import CertificateWatch, check_door
 from dicom_node.durable_files import make_directory
 from dicom_node.errors import NodeAlreadyRunning, SelfTestFailed
 from dicom_node.job_engine import JobEngine
 from dicom_node.jobs import JobBook
-from dicom_node.network.receiver import Receiver
+from dicom_node.network.archive import expected_instances
+from dicom_node.network.commitment import CommitmentBook
+from dicom_node.network.commitment_service import CommitmentParts
+from dicom_node.network.receiver_process import ReceiverParts
+from dicom_node.network.receiver_processes import ReceiverProcesses
+from dicom_node.received_structures import ReceivedStructures
 from dicom_node.reception.intake import Intake
 from dicom_node.reception.spool import Spool
+from dicom_node.structures import StructureStore
 
 _LOOK_S = 0.5
+_COMMITMENTS_KEPT_S = 30 * 86400.0
+"""An archive that answers a request for commitment later than this is not believed."""
 
 
 def serve(settings: NodeSettings) -> None:
     """Run the node until SIGTERM or SIGINT.
 
     Raises:
+        ConfigurationError: a file of the TLS settings cannot be used.
         NodeAlreadyRunning: another node uses the same data directory.
         SelfTestFailed: the engines do not find what the digital thorax holds, or a model must not be used.
     """
     log = structlog.get_logger()
     stopping = _stop_on_signals()
     os.umask(0o077)  # what we keep is patient data
+    check_door(settings)
     make_directory(settings.data_dir)
     with sole_owner(settings.data_dir):
         self_test(settings)
         spool = Spool(settings.data_dir / "spool", minimum_free_mb=settings.minimum_free_mb)
         spool.sweep()
+        audit = settings.audit_trail()
+        CommitmentBook.under(settings.data_dir).sweep(_COMMITMENTS_KEPT_S)
         engine = JobEngine(settings)
         engine.launch()
-        receiver = Receiver(spool, settings.receiver)
-        with JobBook(settings.data_dir) as jobs:
-            intake = Intake(spool, CaseStore.under(settings.data_dir), jobs, settings.quiet_period_s)
+        receiver = ReceiverProcesses(_receiver_parts(settings, spool, audit))
+        with JobBook(settings.data_dir) as jobs, _shipped(audit, settings):
+            intake = _intake(settings, spool, jobs)
             intake.recover()
             receiver.start()
+            audit.node_started()
             log.info("node_ready", ae_title=settings.receiver.ae_title, port=receiver.port)
-            _watch(intake, stopping)
+            _watch(intake, CertificateWatch(settings), stopping)
             log.info("node_stopping")
             receiver.stop()
+            audit.node_stopped()
         engine.close()
 
 
@@ -90,9 +108,50 @@ def sole_owner(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def _watch(intake: Intake, stopping: threading.Event) -> None:
+def _receiver_parts(settings: NodeSettings, spool: Spool, audit: AuditTrail) -> ReceiverParts:
+    return ReceiverParts(
+        spool.root,
+        settings.receiver,
+        minimum_free_mb=settings.minimum_free_mb,
+        audit=audit,
+        services=(CommitmentParts(settings.data_dir, settings.called_entities()),),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+
+
+def _intake(settings: NodeSettings, spool: Spool, jobs: JobBook) -> Intake:
+    archive = settings.completeness.count_from
+    return Intake.of(
+        settings.data_dir,
+        spool,
+        jobs,
+        settings.rules,
+        settings.completeness,
+        expected_instances=partial(expected_instances, settings.peer(archive)) if archive else None,
+        structures=ReceivedStructures(StructureStore.under(settings.data_dir), settings.subtraction),
+        room_mb=2.0 * settings.minimum_free_mb,
+    )
+
+
+@contextmanager
+def _shipped(audit: AuditTrail, settings: NodeSettings) -> Iterator[None]:
+    """Send the audit trail to the syslog server of the site, if it has one; at the end, what is left."""
+    if settings.audit.syslog is None:
+        yield
+        return
+    shipper = Shipper(audit.log_file, settings.audit.syslog)
+    shipper.start()
+    try:
+        yield
+    finally:
+        shipper.stop()
+
+
+def _watch(intake: Intake, certificates: CertificateWatch, stopping: threading.Event) -> None:
     log = structlog.get_logger()
     while not stopping.wait(_LOOK_S):
+        certificates.look()
         try:
             intake.take_complete()
         except Exception as fault:  # the disk, or a bug; the series stays in the spool and is looked at again

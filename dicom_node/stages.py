@@ -16,6 +16,8 @@ class Stage(StrEnum):
     """The objects are read back and checked; one fault, and nothing is sent."""
     DELIVER = "deliver"
     """Objects are sent, to each destination on its own."""
+    VERIFY = "verify"
+    """A destination is asked whether it has kept them."""
     NOTICE = "notice"
     """The case gave no result: a picture that says why is made."""
     TELL = "tell"
@@ -29,7 +31,7 @@ FOLLOWING = {
     Stage.CHECK: Stage.DELIVER,
     Stage.NOTICE: Stage.TELL,
 }
-"""Which stage comes after which; `deliver` and `tell` end the road."""
+"""Which stage comes after which. `deliver` and `verify` take turns, see `delivery_history`; `tell` ends the road."""
 
 ASIDE = (Stage.NOTICE, Stage.TELL)
 """Stages beside the road: what becomes of a notice does not change what is said of the case."""

@@ -5,20 +5,26 @@ All limits are constants with their reason. What headers cannot show is listed a
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage
 
+from inference.ct_frames import (
+    CT_CLASSES,
+    frame_number,
+    is_multi_frame,
+    require_measured_frames,
+    require_whole_concatenations,
+    slice_headers,
+)
+from inference.ct_values import numbers, require_parsable, rescale, text, values
 from inference.errors import (
     DuplicateSlices,
     EmptySeries,
     GantryTilt,
-    InvalidRescale,
     Localizer,
     MissingGeometry,
     MissingSlices,
@@ -52,6 +58,8 @@ COSINE_TOLERANCE = 1e-3
 this (0.06 degrees)."""
 PIXEL_SPACING_TOLERANCE_MM = 1e-4
 """Two slices may differ by this in pixel spacing: 0.05 mm over 512 pixels."""
+LARGEST_SIDE = 4096
+"""Rows or columns: four times the largest usual CT matrix. A header must not ask for more memory than a CT takes."""
 
 ONE_PER_SERIES = (
     ("PatientID", "Patient ID"),
@@ -69,10 +77,10 @@ ONE_PER_SERIES = (
 
 @dataclass(frozen=True, slots=True)
 class SliceStack:
-    """A usable series by its headers: instances in slice order, and where they are."""
+    """A usable series by its headers: slices in order, and where they are."""
 
     datasets: tuple[Dataset, ...]
-    """One per slice, along the normal."""
+    """The header of each slice, along the normal; of a multi-frame image one for each frame (`ct_frames`)."""
     grid: Grid
     source: SeriesReference
 
@@ -101,50 +109,61 @@ def require_usable_headers(datasets: Sequence[Dataset]) -> SliceStack:
     Raises:
         UnusableSeries: the leaf that names the first fault found; conditions at `ct_series.read_ct_series`.
     """
+    return require_usable_slices(without_repeats(datasets))
+
+
+def without_repeats(datasets: Sequence[Dataset]) -> list[Dataset]:
+    """The same without instances that came twice, byte for byte."""
+    kept: dict[str, Dataset] = {}
+    others = []
+    for dataset in datasets:
+        first = kept.setdefault(text(dataset, "SOPInstanceUID"), dataset)
+        if first is not dataset and not _are_equal(first, dataset):
+            others.append(dataset)
+    return [*kept.values(), *others]
+
+
+def _are_equal(one: Dataset, other: Dataset) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # of elements that nobody asks for, one cannot be parsed
+        return False
+
+
+def require_usable_slices(datasets: Sequence[Dataset]) -> SliceStack:
+    """As `require_usable_headers`, where no instance comes twice: two of one UID are two slices at one place."""
     if not datasets:
         raise EmptySeries()
+    require_parsable(datasets)
     _require_ct(datasets)
-    _require_one_series(datasets)
-    for dataset in datasets:
-        _require_plain_image(dataset)
-        rescale(dataset)
-    plane = _shared_plane(datasets)
-    positions_mm = np.array([_numbers(dataset, "ImagePositionPatient", 3) for dataset in datasets])
+    require_whole_concatenations(datasets)
+    headers = list(slice_headers(datasets))
+    require_parsable([header for header in headers if is_multi_frame(header)])
+    require_measured_frames(headers)
+    _require_one_series(headers)
+    for header in headers:
+        _require_plain_image(header)
+        rescale(header)
+    plane = _shared_plane(headers)
+    positions_mm = np.array([numbers(header, "ImagePositionPatient", 3) for header in headers])
     order = np.argsort(positions_mm @ plane.normal, kind="stable")
-    unique = _without_repeated_instances([(datasets[k], positions_mm[k]) for k in order], plane)
-    ordered = tuple(dataset for dataset, _ in unique)
+    ordered, positions_mm = tuple(headers[k] for k in order), positions_mm[order]
+    _require_distinct(ordered, positions_mm, plane)
     if len(ordered) < FEWEST_SLICES:
         raise TooFewSlices(len(ordered), FEWEST_SLICES)
-    grid = _grid(ordered[0], plane, np.array([position for _, position in unique]))
-    return SliceStack(ordered, grid, _reference(ordered))
-
-
-def rescale(dataset: Dataset) -> tuple[float, float]:
-    """Slope and intercept from stored values to HU (PS3.3 C.11.1.1, C.8.2.1).
-
-    Raises:
-        InvalidRescale: absent, not finite, slope not above 0, a lookup table, or a Rescale Type other than HU.
-    """
-    try:
-        slope, intercept = (float(dataset[name].value) for name in ("RescaleSlope", "RescaleIntercept"))
-    except (KeyError, TypeError, ValueError):
-        raise InvalidRescale("rescale slope or intercept is absent or no number") from None
-    if not (math.isfinite(slope) and math.isfinite(intercept) and slope > 0):
-        raise InvalidRescale(f"rescale slope {slope:g} and intercept {intercept:g} are impossible")
-    if _text(dataset, "RescaleType") not in ("", "HU"):
-        raise InvalidRescale("the rescale type is not HU")
-    if dataset.get("ModalityLUTSequence"):
-        raise InvalidRescale("a lookup table stands where HU need a slope and intercept")
-    return slope, intercept
+    return SliceStack(ordered, _grid(ordered[0], plane, positions_mm), _reference(ordered))
 
 
 def _require_ct(datasets: Sequence[Dataset]) -> None:
-    """CT Image Storage only: Enhanced CT is another SOP class with another geometry, and not read."""
+    """CT, Enhanced CT and Legacy Converted Enhanced CT; a series has one of them."""
     for dataset in datasets:
-        modality, sop_class = _text(dataset, "Modality"), _text(dataset, "SOPClassUID")
-        if sop_class != CTImageStorage or modality != "CT":
+        modality, sop_class = text(dataset, "Modality"), text(dataset, "SOPClassUID")
+        if sop_class not in CT_CLASSES or modality != "CT":
             raise NotCt(modality, sop_class)
-    scouts = sum("LOCALIZER" in _values(dataset, "ImageType") for dataset in datasets)
+    classes = {text(dataset, "SOPClassUID") for dataset in datasets}
+    if len(classes) > 1:
+        raise MixedSeries("SOP Class UID (single and multi-frame images)", len(classes))
+    scouts = sum("LOCALIZER" in values(dataset, "ImageType") for dataset in datasets)
     if scouts == len(datasets):
         raise Localizer(scouts)
     if scouts:
@@ -153,23 +172,23 @@ def _require_ct(datasets: Sequence[Dataset]) -> None:
 
 def _require_one_series(datasets: Sequence[Dataset]) -> None:
     for keyword, name in ONE_PER_SERIES:
-        distinct = len({_text(dataset, keyword).rstrip("^") for dataset in datasets})
+        distinct = len({text(dataset, keyword).rstrip("^") for dataset in datasets})
         if distinct > 1:
             raise MixedSeries(name, distinct)
-    if not _text(datasets[0], "FrameOfReferenceUID"):
+    if not text(datasets[0], "FrameOfReferenceUID"):
         raise NoFrameOfReference()
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-        if not _text(datasets[0], keyword):
+        if not text(datasets[0], keyword):
             raise UnreadableInstance(f"{keyword} is absent")
-    if not all(_text(dataset, "SOPInstanceUID") for dataset in datasets):
+    if not all(text(dataset, "SOPInstanceUID") for dataset in datasets):
         raise UnreadableInstance("SOPInstanceUID is absent")
 
 
 def _require_plain_image(dataset: Dataset) -> None:
     """One grey frame of 16 bits, brighter is denser (PS3.3 C.8.2.1.1: MONOCHROME1 is allowed and not read)."""
     wanted: tuple[tuple[str, Callable[[str], bool]], ...] = (
-        ("Rows", lambda value: value.isdecimal() and int(value) > 1),
-        ("Columns", lambda value: value.isdecimal() and int(value) > 1),
+        ("Rows", lambda value: value.isdecimal() and 1 < int(value) <= LARGEST_SIDE),
+        ("Columns", lambda value: value.isdecimal() and 1 < int(value) <= LARGEST_SIDE),
         ("SamplesPerPixel", lambda value: value == "1"),
         ("PhotometricInterpretation", lambda value: value == "MONOCHROME2"),
         ("BitsAllocated", lambda value: value == "16"),
@@ -178,16 +197,16 @@ def _require_plain_image(dataset: Dataset) -> None:
         ("NumberOfFrames", lambda value: value in ("", "1")),
     )
     for keyword, fits in wanted:
-        value = _text(dataset, keyword)
+        value = text(dataset, keyword)
         if not fits(value):
             raise UnreadableInstance(f"{keyword} is {value[:16] or 'absent'}")
 
 
 def _shared_plane(datasets: Sequence[Dataset]) -> _Plane:
-    orientations = np.array([_numbers(dataset, "ImageOrientationPatient", 6) for dataset in datasets])
+    orientations = np.array([numbers(dataset, "ImageOrientationPatient", 6) for dataset in datasets])
     if np.abs(orientations - orientations[0]).max() > COSINE_TOLERANCE:
         raise MixedSeries("Image Orientation", len(np.unique(orientations, axis=0)))
-    spacings = np.array([_numbers(dataset, "PixelSpacing", 2) for dataset in datasets])
+    spacings = np.array([numbers(dataset, "PixelSpacing", 2) for dataset in datasets])
     if spacings.min() <= 0:
         raise MissingGeometry("Pixel Spacing")
     if np.abs(spacings - spacings[0]).max() > PIXEL_SPACING_TOLERANCE_MM:
@@ -212,21 +231,19 @@ def _require_axial(plane: _Plane) -> None:
         raise UnsupportedOrientation(angle_deg)
 
 
-def _without_repeated_instances(
-    ordered: list[tuple[Dataset, Float[np.ndarray, "3"]]], plane: _Plane
-) -> list[tuple[Dataset, Float[np.ndarray, "3"]]]:
-    """Drop instances that came twice, byte for byte; anything else at one position, or under one UID, is an error."""
-    kept: dict[str, tuple[Dataset, Float[np.ndarray, "3"]]] = {}
-    clashes_mm: list[float] = []
-    for dataset, position in ordered:
-        first = kept.setdefault(str(dataset.SOPInstanceUID), (dataset, position))
-        if first[0] is not dataset and first[0] != dataset:
-            clashes_mm.append(float(position @ plane.normal))
-    heights_mm = np.array([float(position @ plane.normal) for _, position in kept.values()])
+def _require_distinct(ordered: Sequence[Dataset], positions_mm: Float[np.ndarray, "n 3"], plane: _Plane) -> None:
+    """Refuse two slices of one UID and frame, and two at one position."""
+    heights_mm = positions_mm @ plane.normal
+    seen: set[tuple[str, int]] = set()
+    clashes_mm = []
+    for header, height_mm in zip(ordered, heights_mm.tolist(), strict=True):
+        name = (text(header, "SOPInstanceUID"), frame_number(header))
+        if name in seen:
+            clashes_mm.append(height_mm)
+        seen.add(name)
     clashes_mm += heights_mm[1:][np.diff(heights_mm) < DUPLICATE_TOLERANCE_MM].tolist()
     if clashes_mm:
         raise DuplicateSlices(tuple(clashes_mm))
-    return list(kept.values())
 
 
 def _grid(first: Dataset, plane: _Plane, positions_mm: Float[np.ndarray, "slices 3"]) -> Grid:
@@ -248,7 +265,10 @@ def _grid(first: Dataset, plane: _Plane, positions_mm: Float[np.ndarray, "slices
     affine[:3, 2] = plane.along_row * plane.spacing_mm[1]
     affine[:3, 3] = positions_mm[0]
     shape = (len(positions_mm), int(first.Rows), int(first.Columns))
-    return Grid(shape, affine, _text(first, "FrameOfReferenceUID"))
+    try:
+        return Grid(shape, affine, text(first, "FrameOfReferenceUID"))
+    except ValueError:  # so small, or so far away, that no patient is there
+        raise MissingGeometry("position or spacing") from None
 
 
 def _require_straight_stack(positions_mm: Float[np.ndarray, "slices 3"], plane: _Plane) -> None:
@@ -262,31 +282,9 @@ def _require_straight_stack(positions_mm: Float[np.ndarray, "slices 3"], plane: 
 
 def _reference(ordered: tuple[Dataset, ...]) -> SeriesReference:
     return SeriesReference(
-        _text(ordered[0], "StudyInstanceUID"),
-        _text(ordered[0], "SeriesInstanceUID"),
-        _text(ordered[0], "FrameOfReferenceUID"),
-        tuple(_text(dataset, "SOPInstanceUID") for dataset in ordered),
+        text(ordered[0], "StudyInstanceUID"),
+        text(ordered[0], "SeriesInstanceUID"),
+        text(ordered[0], "FrameOfReferenceUID"),
+        tuple(text(dataset, "SOPInstanceUID") for dataset in ordered),
+        tuple(frame_number(dataset) for dataset in ordered) if frame_number(ordered[0]) else None,
     )
-
-
-def _numbers(dataset: Dataset, keyword: str, count: int) -> list[float]:
-    try:
-        values = [float(value) for value in dataset[keyword].value]
-    except (KeyError, TypeError, ValueError):
-        raise MissingGeometry(keyword) from None
-    if len(values) != count or not all(math.isfinite(value) for value in values):
-        raise MissingGeometry(keyword)
-    return values
-
-
-def _values(dataset: Dataset, keyword: str) -> Counter[str]:
-    value = dataset.get(keyword) or ()
-    return Counter([value] if isinstance(value, str) else [str(item) for item in value])
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    try:
-        value = dataset.get(keyword)
-    except (TypeError, ValueError):
-        raise UnreadableInstance(f"{keyword} cannot be parsed") from None
-    return "" if value is None else str(value).strip()

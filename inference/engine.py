@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from inference.errors import ImplausibleResult, ModelNotFound
+from inference.exclusion import Exclusion, exclude
 from inference.function_regions import DEFAULT_RULE, find_function_regions
 from inference.lobar import lobar_perfusion
 from inference.lobes import LobeSegmenter
@@ -78,6 +79,8 @@ class PerfusionResult:
     lobar: LobarTable
     findings: tuple[Finding, ...]
     """What a reader must know; none of them rejecting."""
+    excluded_sha256: str = ""
+    """Digest of the structures that were to be taken out of the regions; empty where none were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +91,15 @@ class PerfusionEngine:
     perfusion: PerfusionModel
     function_rule: FunctionRule
 
-    def run(self, ct: CtVolume, progress: Progress = lambda step: None) -> PerfusionResult:
+    def run(
+        self, ct: CtVolume, progress: Progress = lambda step: None, exclusion: Exclusion | None = None
+    ) -> PerfusionResult:
         """Segment, predict, cut, tabulate, and check on the way.
 
         Args:
             ct: the planning CT.
             progress: called with a short text before each step.
+            exclusion: structures that do not belong to high- and low-functional lung.
 
         Raises:
             ImplausibleAnatomy: no lungs, an incomplete set of lobes, or a check that forbids sending a result.
@@ -106,8 +112,12 @@ class PerfusionEngine:
         after = _stop_at_rejection(check_map(perfusion))
         progress("finding high- and low-functional lung")
         regions = find_function_regions(perfusion, self.function_rule)
+        excluded: tuple[Finding, ...] = ()
+        if exclusion is not None:
+            regions, excluded = exclude(regions, exclusion)
         lobar = lobar_perfusion(perfusion, lobes, regions)
-        return PerfusionResult(ct.source, lobes, perfusion, regions, lobar, before + after)
+        digest = "" if exclusion is None else exclusion.sha256()
+        return PerfusionResult(ct.source, lobes, perfusion, regions, lobar, before + after + excluded, digest)
 
 
 def build_engine(settings: EngineSettings) -> PerfusionEngine:

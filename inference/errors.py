@@ -11,12 +11,15 @@
     │  ├─ NoFrameOfReference               nothing to tie the result to
     │  ├─ MissingGeometry                  position, orientation or pixel spacing absent
     │  ├─ InvalidRescale                   HU cannot be computed
+    │  ├─ DerivedFrames                    frames of a projection or a calculation, not of a CT
+    │  ├─ IncompleteConcatenation          an object that was cut into several lacks some of them
     │  ├─ TooFewSlices                     not enough slices for a lung
     │  ├─ DuplicateSlices                  two different slices at one position
     │  ├─ MissingSlices                    a gap inside the series
     │  ├─ UnevenSpacing                    slices at irregular distances
     │  ├─ GantryTilt                       slices sheared against their stacking direction
-    │  └─ UnsupportedOrientation           not an axial series
+    │  ├─ UnsupportedOrientation           not an axial series
+    │  └─ SeriesTooLarge                   more memory than a series may take
     ├─ ImplausibleAnatomy                  the volume does not show what it should
     │  ├─ LungsNotFound                    no lung, or far too little
     │  ├─ LobesIncomplete                  a lobe that must exist is missing
@@ -79,7 +82,7 @@ class LossyCompressed(UnusableSeries):
 
 
 class NotCt(UnusableSeries):
-    """The series is not a single-frame CT."""
+    """The series is not a CT."""
 
     code = "NOT_CT"
 
@@ -137,6 +140,29 @@ class InvalidRescale(UnusableSeries):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"HU cannot be computed: {reason}.")
+
+
+class DerivedFrames(UnusableSeries):
+    """Frames of a multi-frame image are projections or results of a calculation (PS3.3 C.8.16.1)."""
+
+    code = "DERIVED_FRAMES"
+
+    def __init__(self, attribute: str, value: str, frames: int) -> None:
+        self.attribute = attribute
+        self.value = value
+        self.frames = frames
+        super().__init__(f"{frames} frame(s) are no slices of a CT: {attribute} is {value}.")
+
+
+class IncompleteConcatenation(UnusableSeries):
+    """A multi-frame image was sent in several instances (PS3.3 C.7.6.16.2.2.4), and some are absent."""
+
+    code = "INCOMPLETE_CONCATENATION"
+
+    def __init__(self, received: int, total: int) -> None:
+        self.received = received
+        self.total = total
+        super().__init__(f"The image was cut into {total} instance(s), and {received} of them are here.")
 
 
 class TooFewSlices(UnusableSeries):
@@ -206,6 +232,20 @@ class UnsupportedOrientation(UnusableSeries):
     def __init__(self, angle_deg: float) -> None:
         self.angle_deg = angle_deg
         super().__init__(f"The images are not axial: {angle_deg:.1f} degrees off the patient axes.")
+
+
+class SeriesTooLarge(UnusableSeries):
+    """The series would take more memory than the site gives to reading."""
+
+    code = "TOO_LARGE"
+
+    def __init__(self, needed_mb: int | None, allowed_mb: int | None) -> None:
+        self.needed_mb = needed_mb
+        """None when memory ran out without an estimate."""
+        self.allowed_mb = allowed_mb
+        needed = "more memory than there is" if needed_mb is None else f"{needed_mb} MB of memory"
+        allowed = "" if allowed_mb is None else f"; {allowed_mb} MB are allowed"
+        super().__init__(f"Reading the series needs {needed}{allowed}.")
 
 
 class ImplausibleAnatomy(InferenceError):

@@ -101,7 +101,22 @@ def check_ct_and_lobes(ct: CtVolume, lobes: LobeMap) -> tuple[Finding, ...]:
         GridMismatch: `lobes` is not on the grid of `ct`.
     """
     require_same_grid(ct.grid, lobes.grid)
-    return check_coverage(lobes) + check_volumes(lobes) + check_lobe_shares(lobes) + check_density(ct, lobes)
+    return (
+        check_pixels(ct)
+        + check_coverage(lobes)
+        + check_volumes(lobes)
+        + check_lobe_shares(lobes)
+        + check_density(ct, lobes)
+    )
+
+
+def check_pixels(ct: CtVolume) -> tuple[Finding, ...]:
+    """Pixels that were once compressed with loss; a site may allow them, and then everybody shall know."""
+    if ct.lossy is None:
+        return ()
+    how = ", ".join(part for part in (ct.lossy.method, f"ratio {ct.lossy.ratio:g}" if ct.lossy.ratio else "") if part)
+    sentence = f"The CT was compressed with loss ({how or 'nobody knows how'}): its HU are not what was measured."
+    return (Finding("LOSSY_COMPRESSION", Severity.FLAG, sentence, ct.lossy.ratio, 1.0, "1"),)
 
 
 def check_coverage(lobes: LobeMap) -> tuple[Finding, ...]:

@@ -26,7 +26,30 @@ class SeriesReference:
     series_instance_uid: str
     frame_of_reference_uid: str
     sop_instance_uids: tuple[str, ...]
-    """In slice order: instance k is slice k of every array made from the series."""
+    """In slice order: instance k is slice k of every array made from the series. A multi-frame image stands here once
+    for each of its frames."""
+    frame_numbers: tuple[int, ...] | None = None
+    """Of multi-frame images: the frame, from 1, that each slice came from. None for single-frame images."""
+
+    def __post_init__(self) -> None:
+        if self.frame_numbers is not None and len(self.frame_numbers) != len(self.sop_instance_uids):
+            raise ValueError(f"{len(self.frame_numbers)} frame numbers for {len(self.sop_instance_uids)} slices")
+
+    @property
+    def slices(self) -> tuple[tuple[str, int], ...]:
+        """SOP Instance UID and frame number of each slice; 0 for a single-frame image."""
+        numbers = self.frame_numbers or (0,) * len(self.sop_instance_uids)
+        return tuple(zip(self.sop_instance_uids, numbers, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class LossyCompression:
+    """How the pixels of a CT were once compressed with loss (PS3.3 C.7.6.1.1.5)."""
+
+    ratio: float
+    """Uncompressed by compressed size; 0 when nobody knows."""
+    method: str
+    """A defined term of Lossy Image Compression Method (0028,2114); empty when nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +59,8 @@ class CtVolume:
     hu: Float32[np.ndarray, "slices rows columns"]
     grid: Grid
     source: SeriesReference
+    lossy: LossyCompression | None = None
+    """None for a CT whose HU are what was measured, which is the rule."""
 
     def __post_init__(self) -> None:
         _freeze(self.hu, self.grid)

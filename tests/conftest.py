@@ -1,6 +1,7 @@
 """What every test may need: real data where it is, and a small digital thorax."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,21 @@ def thorax() -> DigitalThorax:
     return draw_thorax(COARSE)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_log_names_a_patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After all tests: no log of any node that ran in them says whose images it took."""
+    yield
+    leaks = {
+        str(log): word
+        for log in tmp_path_factory.getbasetemp().rglob("node.log")
+        for word in PATIENTS
+        if word.encode() in log.read_bytes()
+    }
+    assert leaks == {}
+
+
+PATIENTS = ("CANARY^NAME", "CANARY-ID", "Thorax^Digital", "DIGITAL-THORAX", "ZZCANARY")
+"""Names and IDs of the patients of `small_ct`, of the digital thorax and of `canaries`."""
 COARSE = Grid.axial(
     (48, 96, 96), (6.0, 4.0, 4.0), (-190.0, -184.0, -152.0), frame_of_reference_uid=FRAME_OF_REFERENCE_UID
 )

@@ -6,10 +6,12 @@ test; where the variable CI is set it fails, so that a pipeline cannot lose its 
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +28,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.network.addresses import AeAddress
-from dicom_node.network.bounded_sockets import BoundedAssociationSocket, BoundedServer, SocketLimits
+from dicom_node.network.bounded_server import BoundedServer
+from dicom_node.network.bounded_sockets import BoundedAssociationSocket, SocketLimits
 
 # Debian's dcmtk and Orthanc leave Nagle's algorithm on, which costs 40 ms per object on loopback.
 PEER_ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
@@ -46,10 +49,19 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """A TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that is free on every address.
+
+    Below the range from which outgoing connections get theirs: those of a torture run may hold any port of that range,
+    on any address of loopback, and a peer that binds all addresses would find it taken.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+        return port
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 10.0) -> bool:
@@ -70,11 +82,11 @@ def storescu(address: AeAddress, paths: Sequence[Path], *options: str) -> subpro
 
 
 @contextmanager
-def storescp(folder: Path) -> Iterator[AeAddress]:
+def storescp(folder: Path, *options: str) -> Iterator[AeAddress]:
     """dcmtk's storescp, writing what it gets into `folder`."""
     folder.mkdir(exist_ok=True)
     port = free_port()
-    command = [program("storescp"), "--accept-all", "-od", str(folder), str(port)]
+    command = [program("storescp"), "--accept-all", "-od", str(folder), *options, str(port)]
     with _running(command, folder.with_suffix(".log")) as alive:
         assert eventually(lambda: alive() and listens(port)), "storescp did not start"
         yield AeAddress("STORESCP", "127.0.0.1", port)
@@ -87,9 +99,28 @@ class Orthanc:
         self.address = address
         self._http_port = http_port
 
+    @property
+    def dicomweb_url(self) -> str:
+        """Where its DICOMweb plugin answers, if it runs."""
+        return f"http://127.0.0.1:{self._http_port}/dicom-web"
+
     def get(self, path: str) -> Any:
         """JSON answer of the REST interface."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self._http_port}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, body: Any) -> Any:
+        """JSON answer to a POST of JSON."""
+        return self._change("POST", path, json.dumps(body).encode())
+
+    def delete(self, path: str) -> Any:
+        """Remove a resource; the JSON answer."""
+        return self._change("DELETE", path, None)
+
+    def _change(self, method: str, path: str, body: bytes | None) -> Any:
+        url = f"http://127.0.0.1:{self._http_port}{path}"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  # http, as the line above says
             return json.load(answer)
 
     def file(self, instance: str) -> bytes:
@@ -107,8 +138,18 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, *, modalities: dict[str, AeAddress] | None = None) -> Iterator[Orthanc]:
-    """Orthanc with its storage in `folder`; `modalities` are peers it may send to, by name."""
+def orthanc(
+    folder: Path,
+    *,
+    modalities: dict[str, AeAddress] | None = None,
+    options: dict[str, Any] | None = None,
+    dicomweb: bool = False,
+) -> Iterator[Orthanc]:
+    """Orthanc with its storage in `folder`; `modalities` are peers it may send to, by name.
+
+    It answers queries and retrievals of everybody. `options` are further settings of its own; with `dicomweb` the
+    plugin runs at `Orthanc.dicomweb_url`.
+    """
     folder.mkdir(exist_ok=True)
     dicom_port, http_port = free_port(), free_port()
     settings = {
@@ -121,8 +162,12 @@ def orthanc(folder: Path, *, modalities: dict[str, AeAddress] | None = None) -> 
         "AuthenticationEnabled": False,
         "DicomAlwaysAllowStore": True,
         "StableAge": 1,
-        "Plugins": [],
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True,
+        "DicomAlwaysAllowMove": True,
+        "Plugins": [str(dicomweb_plugin())] if dicomweb else [],
         "DicomModalities": {n: [a.ae_title, a.host, a.port] for n, a in (modalities or {}).items()},
+        **(options or {}),
     }
     configuration = folder / "orthanc.json"
     configuration.write_text(json.dumps(settings))
@@ -130,6 +175,71 @@ def orthanc(folder: Path, *, modalities: dict[str, AeAddress] | None = None) -> 
     with _running([program("Orthanc"), str(configuration)], folder / "orthanc.log") as alive:
         assert eventually(lambda: alive() and peer.is_up(), 30.0), (folder / "orthanc.log").read_text()[-2000:]
         yield peer
+
+
+def dicomweb_plugin() -> Path:
+    """Orthanc's DICOMweb plugin."""
+    plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+    if not plugin.exists():
+        complaint = "orthanc-dicomweb is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(complaint)
+        pytest.skip(complaint)
+    return plugin
+
+
+@contextmanager
+def dcmqrscp(folder: Path, *, movers: dict[str, AeAddress] | None = None) -> Iterator[AeAddress]:
+    """dcmtk's archive; `movers` are those that it may send to by C-MOVE."""
+    (folder / "storage").mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    hosts = [f"m{k} = ({a.ae_title}, {a.host}, {a.port})" for k, a in enumerate((movers or {}).values())]
+    table = ["HostTable BEGIN", *hosts, "HostTable END", "VendorTable BEGIN", "VendorTable END", "AETable BEGIN"]
+    table += [f"DCMQRSCP {folder / 'storage'} RW (200, 1024mb) ANY", "AETable END"]
+    configuration = folder / "dcmqrscp.cfg"
+    configuration.write_text("\n".join([f"NetworkTCPPort = {port}", "MaxAssociations = 16", *table]) + "\n")
+    command = [program("dcmqrscp"), "--config", str(configuration), "--allow-shutdown", str(port)]
+    with _running(command, folder / "dcmqrscp.log") as alive:
+        assert eventually(lambda: alive() and listens(port)), (folder / "dcmqrscp.log").read_text()[-2000:]
+        yield AeAddress("DCMQRSCP", "127.0.0.1", port)
+
+
+@contextmanager
+def scripted_archive(
+    contexts: Sequence[tuple[str, Sequence[str]]],
+    handlers: Sequence[tuple[Any, Callable[[Any], Any]]],
+    *,
+    reads_while_answering: bool = False,
+    port: int = 0,
+) -> Iterator[AeAddress]:
+    """A pynetdicom SCP that answers as told, on a free port unless one is given; peers may take either role.
+
+    `reads_while_answering`: with pynetdicom's own server, which sees a C-CANCEL while a handler runs.
+    """
+    entity = AE("ARCHIVE")
+    for abstract_syntax, syntaxes in contexts:
+        entity.add_supported_context(abstract_syntax, list(syntaxes), scu_role=True, scp_role=True)
+    if reads_while_answering:
+        plain = entity.make_server(("127.0.0.1", port), evt_handlers=list(handlers))
+        entity._servers.append(plain)  # where `shutdown` expects to find it
+        threading.Thread(target=plain.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield AeAddress("ARCHIVE", "127.0.0.1", plain.server_address[1])
+        finally:
+            plain.shutdown()
+        return
+    server = entity.make_server(
+        ("127.0.0.1", port),
+        evt_handlers=list(handlers),
+        server_class=BoundedServer,  # for its sockets, which are closed for certain
+        limits=SocketLimits(),
+        maximum_connections=16,
+    )
+    server.start()
+    try:
+        yield AeAddress("ARCHIVE", "127.0.0.1", server.server_address[1])
+    finally:
+        server.stop(grace_s=2.0)
 
 
 @contextmanager

@@ -109,21 +109,29 @@ class RunningNode:
 
 @contextmanager
 def running_node(
-    folder: Path, destinations: Sequence[AeAddress], *, quiet_period_s: float = 1.0, orders: Sequence[str] = ()
+    folder: Path,
+    destinations: Sequence[AeAddress],
+    *,
+    quiet_period_s: float = 1.0,
+    orders: Sequence[str] = (),
+    tables: str = "",
+    port: int | None = None,
+    work: str = "",
 ) -> Iterator[RunningNode]:
     """Start a node that delivers to `destinations`, named `d0`, `d1`, …, trying again every second.
 
-    `orders` are further lines of TOML for each of them: what it gets and in which profile.
+    `orders` are further lines of TOML for each of them: what it gets and in which profile. `tables` are
+    further tables of TOML for the node, `work` further lines of `[work]`. It listens on a free port unless told where.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", free_port()))
-    tables = "".join(
+    node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", port or free_port()))
+    called = "".join(
         f'[[destinations]]\nname = "d{k}"\nae_title = "{a.ae_title}"\nhost = "{a.host}"\nport = {a.port}\n{order}\n'
         for k, (a, order) in enumerate(zip_longest(destinations, orders, fillvalue=""))
     )
     node.site_file.write_text(
         f'[node]\nport = {node.address.port}\ndata_dir = "data"\nquiet_period_s = {quiet_period_s}\n'
-        f'minimum_free_mb = 100\n[work]\nretry_delays_s = [1, 1, 1]\n[log]\nformat = "json"\n{tables}'
+        f'minimum_free_mb = 100\n[work]\nretry_delays_s = [1, 1, 1]\n{work}\n[log]\nformat = "json"\n{called}{tables}'
     )
     node.start()
     try:

@@ -86,7 +86,7 @@ def check_result(paths: Sequence[Path], ct_headers: Sequence[Dataset], result: "
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of values that rules here give a code
-        ct = SourceCt.of(ct_headers, result.source.sop_instance_uids)
+        ct = SourceCt.of(ct_headers, result.source.slices)
         found = survey({path: path.name for path in paths})
         around = Surroundings(
             ct, Expected.of_result(result), found.instances([ct]), found.segments(), has_all_objects=True

@@ -25,6 +25,9 @@ from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
+ImageName = tuple[str, int]
+"""SOP Instance UID of an image and the frame of it, from 1; 0 for an image of one frame, or for all frames."""
+
 
 class UnreadableFile(Exception):
     """A file that is no complete DICOM object; the text says why, without contents."""
@@ -115,6 +118,12 @@ def code(items_of_sequence: list[Dataset]) -> tuple[str, str]:
         return "", ""
     first = items_of_sequence[0]
     return text(first, "CodeValue"), text(first, "CodingSchemeDesignator")
+
+
+def referred_image(item: Dataset) -> ImageName:
+    """The image, or its frame, that an item of a reference sequence names (PS3.3 table 10-3); frame -1 for several."""
+    frame = integer(item, "ReferencedFrameNumber") if "ReferencedFrameNumber" in item else 0
+    return text(item, "ReferencedSOPInstanceUID"), frame
 
 
 def raw_bytes(dataset: Dataset, keyword: str) -> bytes | None:

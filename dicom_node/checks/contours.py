@@ -8,7 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydicom.dataset import Dataset
 
-from dicom_node.checks.checked_object import CheckedObject, integer, items, raw_bytes, text
+from dicom_node.checks.checked_object import (
+    CheckedObject,
+    ImageName,
+    integer,
+    items,
+    raw_bytes,
+    referred_image,
+    text,
+)
 from dicom_node.checks.faults import Fault
 from dicom_node.checks.raster import Outlines
 from dicom_node.checks.source_ct import SourceCt
@@ -46,8 +54,8 @@ class Contour:
 
     geometric_type: str
     point_count: int
-    images: tuple[str, ...]
-    """SOP Instance UIDs of the images referred to."""
+    images: tuple[ImageName, ...]
+    """Images or frames referred to."""
     encoded: bytes
     """Contour Data as it stands in the file."""
     points_mm: Float[np.ndarray, "points 3"] | None
@@ -62,7 +70,7 @@ class Contour:
         return cls(
             text(item, "ContourGeometricType"),
             integer(item, "NumberOfContourPoints"),
-            tuple(text(image, "ReferencedSOPInstanceUID") for image in items(item, "ContourImageSequence")),
+            tuple(referred_image(image) for image in items(item, "ContourImageSequence")),
             encoded,
             _points(encoded),
         )

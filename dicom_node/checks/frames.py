@@ -1,15 +1,14 @@
 """Frames of a multi-frame object with their functional groups, shared ones included (PS3.3 C.7.6.16)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from dicom_node.checks.checked_object import CheckedObject, integer, items, numbers, text
-from dicom_node.checks.faults import Fault
-from dicom_node.checks.source_ct import ImagePlane, SourceCt
+from dicom_node.checks.checked_object import ImageName, integer, items, numbers, referred_image
+from dicom_node.checks.image_plane import ImagePlane
 
 _NOTHING = Dataset()
 
@@ -45,10 +44,10 @@ class Frame:
         return integer(group[0], "ReferencedSegmentNumber") if group else -1
 
     @property
-    def source_images(self) -> set[str]:
-        """SOP Instance UIDs of the images that it was derived from."""
+    def source_images(self) -> set[ImageName]:
+        """Images and frames that it was derived from."""
         return {
-            text(source, "ReferencedSOPInstanceUID")
+            referred_image(source)
             for derivation in items(self.group("DerivationImageSequence"), "DerivationImageSequence")
             for source in items(derivation, "SourceImageSequence")
         }
@@ -75,20 +74,6 @@ def not_ascending(frames: Sequence[Frame]) -> str:
         if not step > 0:
             return frame.name
     return ""
-
-
-def check_source_images(
-    checked: CheckedObject, frames: Sequence[Frame], places: Sequence[int | None], ct: SourceCt, code: str
-) -> Iterator[Fault]:
-    """Whether each frame names the CT image at its position, and no other, as its source."""
-    wrong = [
-        frame
-        for frame, k in zip(frames, places, strict=True)
-        if k is not None and frame.source_images != {ct.sop_instance_uids[k]}
-    ]
-    if wrong:
-        sentence = f"{len(wrong)} frame(s) do not name the CT image at their position as their source"
-        yield checked.fault(code, sentence, wrong[0].name)
 
 
 def _plane(own: Dataset, shared: Dataset, matrix: tuple[int, int]) -> ImagePlane:

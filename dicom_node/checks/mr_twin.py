@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import UInt16
 from pydicom.dataset import Dataset
 
-from dicom_node.checks.checked_object import CheckedObject, integer, items, raw_bytes, text
+from dicom_node.checks.checked_object import CheckedObject, integer, items, raw_bytes, referred_image, text
 from dicom_node.checks.faults import Fault
-from dicom_node.checks.source_ct import ImagePlane, SourceCt
+from dicom_node.checks.image_plane import ImagePlane
+from dicom_node.checks.source_ct import SourceCt
 from dicom_node.checks.surroundings import Surroundings
 
 UNITS_PER_PERCENT = 10
@@ -54,8 +55,8 @@ def check_mr_image(checked: CheckedObject, around: Surroundings) -> Iterator[Fau
         yield checked.fault("TWIN_GEOMETRY", f"not that of a CT image: {', '.join(differences)}")
     if k is None:
         return
-    sources = {text(s, "ReferencedSOPInstanceUID") for s in items(checked.dataset, "SourceImageSequence")}
-    if sources != {ct.sop_instance_uids[k]}:
+    sources = {referred_image(source) for source in items(checked.dataset, "SourceImageSequence")}
+    if sources != {ct.images[k]}:
         yield checked.fault("TWIN_SOURCE_IMAGE", "the source image is not the CT image at its position")
     if pixels is not None and around.expected.percent is not None and pixels.shape == ct.shape[1:]:
         yield from _check_values(checked, pixels, around.expected.percent(k))

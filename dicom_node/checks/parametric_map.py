@@ -12,8 +12,9 @@ from pydicom.dataset import Dataset
 
 from dicom_node.checks.checked_object import CheckedObject, code, integer, items, numbers, raw_bytes, text
 from dicom_node.checks.faults import Fault
-from dicom_node.checks.frames import Frame, check_source_images, frames_of, not_ascending
+from dicom_node.checks.frames import Frame, frames_of, not_ascending
 from dicom_node.checks.source_ct import SourceCt
+from dicom_node.checks.source_images import check_source_images
 from dicom_node.checks.surroundings import Surroundings
 from dicom_node.objects import codes
 

@@ -11,8 +11,9 @@ from pydicom.dataset import Dataset
 from dicom_node.checks.checked_object import CheckedObject, integer, items, raw_bytes, text
 from dicom_node.checks.expected import FUNCTION, LOBES, Expected, Mask, comparable
 from dicom_node.checks.faults import Fault
-from dicom_node.checks.frames import Frame, check_source_images, frames_of, not_ascending
+from dicom_node.checks.frames import Frame, frames_of, not_ascending
 from dicom_node.checks.source_ct import SourceCt
+from dicom_node.checks.source_images import check_source_images
 from dicom_node.checks.surroundings import Surroundings
 from inference.geometry import Shape
 

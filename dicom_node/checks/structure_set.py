@@ -141,7 +141,7 @@ def _check_sources(checked: CheckedObject, ct: SourceCt) -> Iterator[Fault]:
         yield checked.fault("SET_SOURCES", "the study referred to is not that of the CT")
     if [text(item, "SeriesInstanceUID") for item in series] != [text(header, "SeriesInstanceUID")]:
         yield checked.fault("SET_SOURCES", "the series referred to is not that of the CT")
-    if sorted(images) != sorted(ct.sop_instance_uids):
+    if sorted(images) != sorted(ct.sop_instance_uids):  # whole instances, whatever their frames
         strays = len(set(images) - set(ct.sop_instance_uids))
         missing = len(set(ct.sop_instance_uids) - set(images))
         sentence = f"of the images listed {strays} are not of the CT, {missing} of the CT are not listed"

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydicom.uid import CTImageStorage, ParametricMapStorage, SegmentationStorage
+from pydicom.uid import ParametricMapStorage, SegmentationStorage
 
 from dicom_node.checks.expected import Expected
 from dicom_node.checks.faults import Need, Rule
 from dicom_node.checks.source_ct import SourceCt
 
-_REFERRED = {str(uid) for uid in (CTImageStorage, ParametricMapStorage, SegmentationStorage)}
-"""SOP classes that a report refers to."""
+_REFERRED = {str(uid) for uid in (ParametricMapStorage, SegmentationStorage)}
+"""SOP classes that a report refers to, besides the images of the CT."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

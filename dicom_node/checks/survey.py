@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from dicom_node.checks.checked_object import kind_of, nested_datasets, text
 from dicom_node.checks.faults import Fault
@@ -20,6 +20,7 @@ _LIGHT = (
     "SeriesDescription", "SegmentSequence",
 )  # fmt: skip
 _ROI_CONTOURS = Tag("ROIContourSequence")
+_CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Survey:
 
     def instances(self, cts: Iterable[SourceCt]) -> dict[str, str]:
         """SOP class of every object, and of the images of `cts`, by SOP Instance UID."""
-        images = {uid: str(CTImageStorage) for ct in cts for uid in ct.sop_instance_uids}
+        images = {text(header, "SOPInstanceUID"): text(header, "SOPClassUID") for ct in cts for header in ct.headers}
         return images | {
             text(found.header, "SOPInstanceUID"): text(found.header, "SOPClassUID") for found in self.objects
         }
@@ -79,7 +80,7 @@ def survey(names: Mapping[Path, str]) -> Survey:
     for path, name in names.items():
         try:
             header = dcmread(path, stop_before_pixels=True, specific_tags=list(_LIGHT), force=True)
-            if text(header, "SOPClassUID") == CTImageStorage:
+            if text(header, "SOPClassUID") in _CT_CLASSES:
                 image = dcmread(path, stop_before_pixels=True, force=True)
                 images.setdefault(text(image, "SeriesInstanceUID"), []).append(image)
                 continue
@@ -106,7 +107,9 @@ def ct_of(dataset: Dataset, cts: Sequence[SourceCt]) -> SourceCt | None:
     if len(same) == 1:
         return same[0]
     references = _references(dataset)
-    referred = [ct for ct in same or cts if references & {text(ct.representative, "SeriesInstanceUID"), *ct.index}]
+    referred = [
+        ct for ct in same or cts if references & {text(ct.representative, "SeriesInstanceUID"), *ct.sop_instance_uids}
+    ]
     return referred[0] if len(referred) == 1 else None
 
 

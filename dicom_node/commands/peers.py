@@ -1,11 +1,11 @@
-"""Talk to other application entities."""
+"""Talk to application entities and DICOMweb services."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dicom_node.commands.site import Peer, Site, console, peer_destination
+from dicom_node.commands.site import Peer, Site, called_peer, console
 
 
 def send(
@@ -14,17 +14,24 @@ def send(
     config: Site = None,
     calling: Annotated[str, typer.Option(help="Our AE title towards the peer.")] = "PERFNODE",
 ) -> None:
-    """Send DICOM files to a peer by C-STORE."""
+    """Send DICOM files to a peer by C-STORE, or by STOW-RS to a DICOMweb service of the site."""
     from dicom_node.network.delivery import send as transmit
+    from dicom_node.network.web_peer import DicomwebPeer
     from dicom_node.offline import dicom_files
     from dicom_node.progress import Progress
 
     paths = dicom_files(folder)
     if not paths:
         raise typer.BadParameter(f"{folder} holds no DICOM file")
+    called = called_peer(peer, config, calling)
     with Progress(console) as progress:
         counted = progress.counter("sending", len(paths))
-        transmit(paths, peer_destination(peer, config, calling), lambda _: counted())
+        if isinstance(called, DicomwebPeer):
+            from dicom_node.network.dicomweb import store
+
+            store(paths, called, lambda _: counted())
+        else:
+            transmit(paths, called, lambda _: counted())
     console.print(f"{len(paths)} objects stored by {peer}")
 
 
@@ -33,8 +40,15 @@ def echo(
     config: Site = None,
     calling: Annotated[str, typer.Option(help="Our AE title towards the peer.")] = "PERFNODE",
 ) -> None:
-    """Ask a peer whether it is there (C-ECHO)."""
+    """Ask a peer whether it is there (C-ECHO; a DICOMweb service is asked for one study)."""
     from dicom_node.network.delivery import echo as ask
+    from dicom_node.network.web_peer import DicomwebPeer
 
-    seconds = ask(peer_destination(peer, config, calling))
+    called = called_peer(peer, config, calling)
+    if isinstance(called, DicomwebPeer):
+        from dicom_node.network.dicomweb import echo as ask_service
+
+        seconds = ask_service(called)
+    else:
+        seconds = ask(called)
     console.print(f"{peer} answered in {1000 * seconds:.0f} ms")

@@ -9,7 +9,9 @@ from rich.console import Console
 if TYPE_CHECKING:
     from dicom_node.config import NodeSettings
     from dicom_node.jobs import JobBook
-    from dicom_node.network.delivery import Destination
+    from dicom_node.network.requestor import Peer as CalledPeer
+    from dicom_node.network.web_peer import DicomwebPeer
+    from dicom_node.reception.arrivals import Arrivals
 
 console = Console(highlight=False)
 
@@ -19,7 +21,8 @@ Site = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 CaseId = Annotated[str, typer.Argument(help="Id of the case, or its first characters.")]
-Peer = Annotated[str, typer.Argument(help="AETITLE@host:port, or the name of a destination of the site.")]
+SeriesKey = Annotated[str, typer.Argument(help="Key of the series as perfnode jobs shows it, or its first characters.")]
+Peer = Annotated[str, typer.Argument(help="AETITLE@host:port, or the name of a destination or peer of the site.")]
 
 
 def read_site(config: Path | None, *, default: bool = False) -> "NodeSettings":
@@ -39,6 +42,14 @@ def job_book(settings: "NodeSettings") -> "JobBook":
     return JobBook(settings.data_dir)
 
 
+def node_arrivals(settings: "NodeSettings") -> "Arrivals":
+    """The series of this node that are no cases."""
+    from dicom_node.reception.arrivals import Arrivals
+    from dicom_node.reception.spool import Spool
+
+    return Arrivals.under(settings.data_dir, Spool(settings.data_dir / "spool"))
+
+
 def case_id(settings: "NodeSettings", start_of_id: str) -> str:
     """The whole id of a case."""
     from dicom_node.cases import CaseStore
@@ -46,16 +57,16 @@ def case_id(settings: "NodeSettings", start_of_id: str) -> str:
     return CaseStore.under(settings.data_dir).find(start_of_id).case_id
 
 
-def peer_destination(peer: str, config: Path | None, calling: str) -> "Destination":
-    """A peer given as `AET@host:port` or by the name of a destination of the site."""
+def called_peer(peer: str, config: Path | None, calling: str) -> "CalledPeer | DicomwebPeer":
+    """A peer given as `AET@host:port` or by the name of a destination or peer of the site."""
     from dicom_node.network.addresses import AeAddress
     from dicom_node.network.delivery import Destination
 
     if "@" not in peer:
         try:
-            return read_site(config).destination(peer)
+            return read_site(config).peer(peer)
         except KeyError as fault:
-            raise typer.BadParameter(f"the site has no destination {peer!r}") from fault
+            raise typer.BadParameter(f"the site has no destination or peer {peer!r}") from fault
     try:
         return Destination("peer", AeAddress.parse(peer), calling_ae_title=calling)
     except ValueError as fault:

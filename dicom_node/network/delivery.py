@@ -20,6 +20,7 @@ from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, StoreRefused
 from dicom_node.network.requestor import Peer, association
+from dicom_node.network.verification_mode import Verify
 
 log = structlog.get_logger()
 
@@ -36,6 +37,8 @@ _DUPLICATE: Final = 0x0111
 @dataclass(frozen=True, slots=True)
 class Destination(Peer):
     """Where objects are delivered."""
+
+    verify: Verify = Verify.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,10 @@ class DeliveryReport:
     instances: tuple[InstanceDelivery, ...]
 
 
+class _NoStatus(Exception):
+    """An object was sent, or was to be, and nothing came back."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Object:
     path: Path
@@ -81,7 +88,7 @@ class _Object:
 
 def send(
     paths: Sequence[Path],
-    destination: Destination,
+    destination: Peer,
     progress: Callable[[InstanceDelivery], None] | None = None,
 ) -> DeliveryReport:
     """Send DICOM files over one association.
@@ -96,7 +103,7 @@ def send(
 
     Raises:
         PeerUnreachable: No association.
-        DeliveryInterrupted: An object got no status; those before it did.
+        DeliveryInterrupted: An object got no status; its `instances` are those before it, which did.
         StoreRefused: At least one object was refused, after all were tried. It is permanent if no refusal is of a kind
             that passes; its `instances` say what became of each object.
     """
@@ -104,7 +111,10 @@ def send(
     done: list[InstanceDelivery] = []
     with association(destination, _contexts(objects)) as established:
         for item in objects:
-            status = SOP_CLASS_NOT_SUPPORTED if established is None else _store(established, item, destination)
+            try:
+                status = SOP_CLASS_NOT_SUPPORTED if established is None else _store(established, item)
+            except _NoStatus as fault:
+                raise DeliveryInterrupted(str(destination.address), str(fault), instances=tuple(done)) from fault
             done.append(InstanceDelivery(item.sop_class_uid, item.sop_instance_uid, status))
             if progress is not None:
                 progress(done[-1])
@@ -112,7 +122,7 @@ def send(
     return DeliveryReport(destination.name, tuple(done))
 
 
-def echo(destination: Destination) -> float:
+def echo(destination: Peer) -> float:
     """Ask the peer whether it is there (C-ECHO) and return how many seconds association and answer took.
 
     Raises:
@@ -151,7 +161,7 @@ def _contexts(objects: Sequence[_Object]) -> list[Any]:
     return [build_context(sop_class, syntax) for sop_class, syntax in list(wanted)[:_MAXIMUM_CONTEXTS]]
 
 
-def _store(association: Any, item: _Object, destination: Destination) -> int:
+def _store(association: Any, item: _Object) -> int:
     accepted = {
         (str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in association.accepted_contexts
     }
@@ -162,15 +172,15 @@ def _store(association: Any, item: _Object, destination: Destination) -> int:
     if not as_it_is and not can_convert:
         return SOP_CLASS_NOT_SUPPORTED
     if not association.is_established:
-        raise DeliveryInterrupted(str(destination.address), "the association ended before the object was sent")
+        raise _NoStatus("the association ended before the object was sent")
     response = association.send_c_store(item.path if as_it_is else dcmread(item.path))
     status = response.get("Status")
     if status is None:
-        raise DeliveryInterrupted(str(destination.address), "the association ended, or no answer came in time")
+        raise _NoStatus("the association ended, or no answer came in time")
     return int(status)
 
 
-def _raise_if_refused(instances: tuple[InstanceDelivery, ...], destination: Destination) -> None:
+def _raise_if_refused(instances: tuple[InstanceDelivery, ...], destination: Peer) -> None:
     refused = [instance for instance in instances if not instance.is_stored]
     if not refused:
         return

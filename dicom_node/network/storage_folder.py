@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 from pydicom import dcmread
-from pynetdicom import evt
+from pynetdicom import AE, evt
 from pynetdicom.sop_class import (
     BasicTextSRStorage,
     Comprehensive3DSRStorage,
@@ -30,7 +30,8 @@ from pynetdicom.sop_class import (
 
 from dicom_node.durable_files import make_directory, write_durably
 from dicom_node.network.addresses import AeAddress
-from dicom_node.network.bounded_sockets import BoundedEntity, BoundedServer, SocketLimits, set_pynetdicom_defaults
+from dicom_node.network.bounded_server import BoundedServer
+from dicom_node.network.bounded_sockets import SocketLimits, set_pynetdicom_defaults
 from dicom_node.network.receiver import TRANSFER_SYNTAXES
 from dicom_node.reception.part10 import file_preamble
 
@@ -75,7 +76,7 @@ class StorageFolder:
             OSError: The address cannot be bound.
         """
         set_pynetdicom_defaults()
-        entity = BoundedEntity(self.address.ae_title)
+        entity = AE(self.address.ae_title)
         entity.add_supported_context(Verification)
         for storage_class in STORAGE_CLASSES:
             entity.add_supported_context(storage_class, list(TRANSFER_SYNTAXES))

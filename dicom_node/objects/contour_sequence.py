@@ -29,6 +29,7 @@ _NUMBER = Tag("ContourNumber")
 _DATA = Tag("ContourData")
 _CLASS_UID = Tag("ReferencedSOPClassUID")
 _INSTANCE_UID = Tag("ReferencedSOPInstanceUID")
+_FRAME_NUMBER = Tag("ReferencedFrameNumber")
 _ITEM = Tag(0xFFFEE000)
 _DECIMALS = (2, 2, 4)
 """Of x, y and z."""
@@ -39,7 +40,7 @@ class CtPlane:
     """What a contour takes from the image of its slice."""
 
     reference: bytes
-    """Contour Image Sequence that names the image, encoded."""
+    """Contour Image Sequence that names the image and, of a multi-frame image, the frame; encoded."""
     shift_mm: Float[np.ndarray, "3"]
     """From the place of the slice on the grid to that of the image: a grid is even, a CT's positions are rounded."""
 
@@ -55,6 +56,8 @@ def ct_planes(source: SourceSeries, grid: Grid) -> tuple[CtPlane, ...]:
     for k, header in enumerate(source.headers):
         class_uid, instance_uid = (str(uid).encode("ascii") for uid in (header.SOPClassUID, header.SOPInstanceUID))
         image = _element(_CLASS_UID, class_uid, b"\0") + _element(_INSTANCE_UID, instance_uid, b"\0")
+        if "ReferencedFrameNumber" in header:
+            image += _element(_FRAME_NUMBER, b"%d" % header.ReferencedFrameNumber)
         position_mm = np.array(header.ImagePositionPatient, dtype=np.float64)
         shift_mm = position_mm - grid.to_patient_mm(np.array([k, 0.0, 0.0]))
         planes.append(CtPlane(_element(_CONTOUR_IMAGES, _element(_ITEM, image)), shift_mm))

@@ -14,7 +14,7 @@ from dicom_node.objects import codes
 from dicom_node.objects.kinds import ObjectKind, ObjectRole
 from dicom_node.objects.provenance import EarlierInstance, ResultContext, ascii_text
 from dicom_node.objects.secondary_capture import write_picture
-from dicom_node.objects.source_series import LOSSY, image_reference
+from dicom_node.objects.source_series import LOSSY, instance_reference
 
 PDF_ROLE = ObjectRole(ObjectKind.SUMMARY_PDF)
 IMAGE_ROLE = ObjectRole(ObjectKind.SUMMARY_IMAGE)
@@ -93,7 +93,7 @@ def _page(context: ResultContext, role: ObjectRole) -> Dataset:
 
 def _sources(context: ResultContext) -> list[Dataset]:
     """Every image of the CT, as source of the page."""
-    items = [image_reference(header) for header in context.source.headers]
+    items = [instance_reference(header) for header in context.source.instances]
     for item in items:
         item.PurposeOfReferenceCodeSequence = [codes.SOURCE_IMAGE.dataset()]
     return items
@@ -103,7 +103,7 @@ def _referenced_series(context: ResultContext) -> list[Dataset]:
     """Which series the instances that a picture refers to are in (PS3.3 C.12.2)."""
     ct = Dataset()
     ct.SeriesInstanceUID = context.source.representative.SeriesInstanceUID
-    ct.ReferencedInstanceSequence = [image_reference(header) for header in context.source.headers]
+    ct.ReferencedInstanceSequence = [instance_reference(header) for header in context.source.instances]
     series = [ct]
     if earlier := context.earlier_instance(IMAGE_ROLE):
         item = Dataset()

@@ -167,18 +167,21 @@ def result_context(
     Raises:
         EncodingError: see `SourceSeries.of`.
     """
-    source = SourceSeries.of(datasets, ct.source)
+    source = SourceSeries.of(datasets, ct.source, ct.lossy)
     segmenter, model = result.lobes.segmenter, result.perfusion.model
     node_version = software_version()
+    identifiers = Identifiers(
+        source_sha256=hashlib.sha256(f"{source.sha256()} {content_digest(ct)}".encode()).hexdigest(),
+        software_version=node_version,
+        model_digests=tuple(part for m in (segmenter, model) for part in (m.name, m.version, m.weights_sha256)),
+        settings_sha256=settings_sha256,
+    )
+    if result.excluded_sha256:
+        identifiers = identifiers.including(result.excluded_sha256)
     return ResultContext(
         source=source,
         equipment=Equipment(node_version),
-        identifiers=Identifiers(
-            source_sha256=hashlib.sha256(f"{source.sha256()} {content_digest(ct)}".encode()).hexdigest(),
-            software_version=node_version,
-            model_digests=tuple(part for m in (segmenter, model) for part in (m.name, m.version, m.weights_sha256)),
-            settings_sha256=settings_sha256,
-        ),
+        identifiers=identifiers,
         segmenter=segmenter,
         perfusion_model=model,
         findings=result.findings,

@@ -20,11 +20,12 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
-from pydicom.valuerep import PersonName
+from pydicom.valuerep import PersonName, format_number_as_ds
 
 from dicom_node.errors import EncodingError
+from inference.ct_frames import frame_headers, is_multi_frame
 from inference.geometry import Grid
-from inference.volumes import SeriesReference
+from inference.volumes import LossyCompression, SeriesReference
 
 REQUIRED = (  # Type 2: present even if empty
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
@@ -67,11 +68,17 @@ class SourceSeries:
     """Headers of the CT that a result belongs to, without pixels and private elements."""
 
     headers: tuple[Dataset, ...]
-    """In slice order: header k is slice k of every array."""
+    """In slice order: header k is slice k of every array. A frame of a multi-frame image has a header of its own, with
+    its number as Referenced Frame Number (`inference.ct_frames`)."""
 
     @classmethod
-    def of(cls, datasets: Iterable[Dataset], reference: SeriesReference) -> Self:
+    def of(cls, datasets: Iterable[Dataset], reference: SeriesReference, lossy: LossyCompression | None = None) -> Self:
         """Take from the received instances what objects need, in the slice order of `reference`.
+
+        Args:
+            datasets: the received instances or their headers, in any order.
+            reference: which of them, or of their frames, is which slice.
+            lossy: how the pixels were once compressed with loss, for headers that do not say so.
 
         Raises:
             EncodingError: an instance of the reference is absent, there is no frame of reference, or an identifying
@@ -81,7 +88,13 @@ class SourceSeries:
         missing = [uid for uid in reference.sop_instance_uids if uid not in received]
         if missing:
             raise EncodingError("source reference", f"{len(missing)} instance(s) of the CT are not at hand")
-        headers = tuple(_lean(received[uid]) for uid in reference.sop_instance_uids)
+        images = {
+            uid: frame_headers(received[uid]) for uid in set(reference.sop_instance_uids) if reference.frame_numbers
+        }
+        headers = tuple(_lean(images[uid][number - 1] if number else received[uid]) for uid, number in reference.slices)
+        if lossy is not None:
+            for header in headers:
+                _declare_loss(header, lossy)
         if not headers or not headers[0].get("FrameOfReferenceUID"):
             raise EncodingError("source reference", "the CT has no Frame of Reference UID")
         return cls(headers)
@@ -103,6 +116,11 @@ class SourceSeries:
     def representative(self) -> Dataset:
         """The header that speaks for the series: that of slice 0."""
         return self.headers[0]
+
+    @property
+    def instances(self) -> tuple[Dataset, ...]:
+        """One header of each instance, in slice order: all of `headers`, or the first of each multi-frame image."""
+        return tuple({str(header.SOPInstanceUID): header for header in reversed(self.headers)}.values())[::-1]
 
     def sha256(self) -> str:
         """Digest of all that objects may take from the headers; other header changes do not matter."""
@@ -156,12 +174,29 @@ class SourceSeries:
         return NO_DATE
 
 
-def image_reference(header: Dataset) -> Dataset:
-    """An image of the CT as an item of a reference sequence (PS3.3 table 10-11)."""
+def instance_reference(header: Dataset) -> Dataset:
+    """An instance of the CT, with all its frames, as an item of a reference sequence (PS3.3 table 10-11)."""
     item = Dataset()
     item.ReferencedSOPClassUID = header.SOPClassUID
     item.ReferencedSOPInstanceUID = header.SOPInstanceUID
     return item
+
+
+def image_reference(header: Dataset) -> Dataset:
+    """An image of the CT, or the frame that it is, as an item of a reference sequence (PS3.3 table 10-3)."""
+    item = instance_reference(header)
+    if "ReferencedFrameNumber" in header:
+        item.ReferencedFrameNumber = header.ReferencedFrameNumber
+    return item
+
+
+def _declare_loss(header: Dataset, lossy: LossyCompression) -> None:
+    """Say that pixels were once compressed with loss: PS3.3 C.7.6.1.1.5, for good and in everything derived."""
+    header.LossyImageCompression = "01"
+    if lossy.ratio and not header.get("LossyImageCompressionRatio"):
+        header.LossyImageCompressionRatio = format_number_as_ds(lossy.ratio)
+    if lossy.method and not header.get("LossyImageCompressionMethod"):
+        header.LossyImageCompressionMethod = lossy.method
 
 
 def _lean(dataset: Dataset) -> Dataset:
@@ -173,6 +208,8 @@ def _lean(dataset: Dataset) -> Dataset:
             element = _copied(dataset, keyword)
             if _is_readable(element):
                 lean[keyword] = element
+    if is_multi_frame(dataset) and "ReferencedFrameNumber" in dataset:
+        lean.ReferencedFrameNumber = dataset.ReferencedFrameNumber
     lean.remove_private_tags()
     return lean
 

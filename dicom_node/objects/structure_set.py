@@ -27,7 +27,7 @@ from dicom_node.objects.kinds import ObjectRole
 from dicom_node.objects.profile import StructureGroup, StructureSetProfile
 from dicom_node.objects.provenance import ResultContext, ascii_text
 from dicom_node.objects.rois import Roi, function_rois, lobe_rois, lung_rois
-from dicom_node.objects.source_series import SourceSeries, image_reference
+from dicom_node.objects.source_series import SourceSeries, instance_reference
 from inference.geometry import Box, Grid
 from inference.lung_box import lung_box
 from inference.volumes import FunctionRegions, LobeMap, require_same_grid
@@ -138,7 +138,7 @@ def _references(source: SourceSeries) -> Dataset:
     """Frame of reference → study → series → every CT image (PS3.3 C.8.8.5)."""
     series = Dataset()
     series.SeriesInstanceUID = source.representative.SeriesInstanceUID
-    series.ContourImageSequence = [image_reference(header) for header in source.headers]
+    series.ContourImageSequence = [instance_reference(header) for header in source.instances]
     study = Dataset()
     study.ReferencedSOPClassUID = _STUDY_CLASS
     study.ReferencedSOPInstanceUID = source.representative.StudyInstanceUID

@@ -1,96 +1,216 @@
-"""From the spool to cases: which series are complete, and what becomes of them.
+"""From the spool to cases: which series are complete and wanted, and what becomes of them.
 
-DICOM has no "end of series". A series is taken as complete when the association that brought it has ended by an
-A-RELEASE and nothing came for the quiet period. A series whose last association was cut off stays in the spool until
-its sender tries again: half a lung is never processed because a cable was pulled.
+DICOM has no "end of series". A series is looked at when the association that brought it has ended by an A-RELEASE and
+nothing came for the quiet period. Then rules say whether it is wanted (`rules`), and evidence whether it is whole
+(`completeness`). What is in doubt is held, with a reason, until it changes or a person releases or discards it
+(`arrivals`); a series whose last association was cut off waits for its sender. Half a lung is never processed because a
+cable was pulled.
 
 What came before counts: slices that arrive after a series was taken make a new case of old and new slices together.
 The same series sent again makes no new case; a finished one is tried or delivered again, with the same UIDs.
 """
 
-import shutil
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, Self, TypeVar
 
 import structlog
-from pydicom import dcmread
 
-from dicom_node.cases import CaseFolder, CaseRecord, CaseStore, case_id_of
-from dicom_node.durable_files import make_directory, sync_directory
+from dicom_node.cases import CaseStore
 from dicom_node.errors import SeriesNotComplete
 from dicom_node.jobs import JobBook
-from dicom_node.reception.spool import Spool, SpooledSeries, content_digest
+from dicom_node.reception.arrivals import CONFLICT, INTERRUPTED, Arrivals
+from dicom_node.reception.case_opening import CaseOpening, Origin, Structures
+from dicom_node.reception.completeness import ArchiveCounts, CompletenessSettings, CountInstances, Doubt
+from dicom_node.reception.holds import Hold, state_of
+from dicom_node.reception.judge import Judge, Verdict
+from dicom_node.reception.rules import UNMATCHED, Action, Rule
+from dicom_node.reception.series_facts import read_series_facts
+from dicom_node.reception.shelf import Put, Reason, ShelvedSeries
+from dicom_node.reception.spool import Spool, SpooledSeries
 
-_DISCARDED = ".again-"
+Series = TypeVar("Series")
+
+_TIDY_S: Final = 600.0
+_NO_REFERENCE: Final = "The RT Structure Set refers to no series, so it belongs to no CT."
+_NO_RULE: Final = "No rule took it; perfnode rules list shows the rules, perfnode rules test tries them on files."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Intake:
     """Takes complete series out of the spool and hands them to the engine."""
 
-    spool: Spool
-    cases: CaseStore
-    jobs: JobBook
-    quiet_period_s: float
+    arrivals: Arrivals
+    opening: CaseOpening
+    judge: Judge
+    room_mb: float = 0.0
+    """With less free disk than this, what was put aside goes before its time, the oldest first."""
+    _tidied_s: float = field(default=float("-inf"))
+    _failed: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        data_dir: Path,
+        spool: Spool,
+        jobs: JobBook,
+        rules: Sequence[Rule],
+        settings: CompletenessSettings,
+        expected_instances: CountInstances | None = None,
+        structures: Structures | None = None,
+        room_mb: float = 0.0,
+    ) -> Self:
+        """The intake of a node.
+
+        Args:
+            data_dir: of the node.
+            spool: what it receives into.
+            jobs: where cases are started.
+            rules: which series are processed.
+            settings: when they are complete.
+            expected_instances: asks an archive how many instances a series has; `None`: nobody is asked.
+            structures: where structure sets are kept; `None`: they are series like any other.
+            room_mb: with less free disk than this, what was put aside goes before its time.
+        """
+        arrivals = Arrivals.under(data_dir, spool)
+        opening = CaseOpening(CaseStore.under(data_dir), jobs, arrivals.unmatched, structures)
+        counts = ArchiveCounts(expected_instances) if expected_instances else None
+        return cls(arrivals, opening, Judge(rules, settings, counts), room_mb)
 
     def recover(self) -> None:
-        """After a start: finish what a killed node had begun, and hand over every case it had not handed over."""
-        make_directory(self.cases.root)
-        for leftover in self.cases.root.glob(f"{_DISCARDED}*"):
-            shutil.rmtree(leftover)
-        for received in sorted(self.cases.root.glob("*/received")):
-            case = CaseFolder(received.parent)
-            if not (case.path / "case.json").exists():
-                self._register(case)
-            self.jobs.submit(case.case_id)
+        """After a start: finish what a killed node had begun, and forget holds of series that are gone."""
+        self.opening.recover(self.judge.rules)
+        here = {series.key for series in self.arrivals.spool.series()}
+        for key in self.arrivals.holds.keys() - here:
+            self.arrivals.holds.clear(key)
 
     def take_complete(self) -> list[str]:
-        """Make cases of all series that are complete now, and return their ids."""
-        taken = []
-        for series in self.spool.series():
-            if series.is_complete and series.quiet_for_s >= self.quiet_period_s:
-                try:
-                    taken.append(self._take(series))
-                except SeriesNotComplete:  # a slice came in this very moment
-                    continue
-        return taken
+        """Look at every series that is quiet; make cases of those that are complete and wanted, and return their ids.
 
-    def _take(self, series: SpooledSeries) -> str:
+        What goes wrong with one series is logged and holds up no other.
+        """
+        taken, spooled = [], self.arrivals.spool.series()
+        self.judge.forget_all_but({series.key for series in spooled})
+        for series in spooled:
+            taken.append(self._guarded(series.key, self._look_at, series))
+        for shelf in (self.arrivals.unmatched, self.arrivals.discarded):
+            for shelved in shelf.series():
+                if shelved.is_released:
+                    taken.append(self._guarded(shelved.key, self._take_shelved, shelved))
+        self._tidy()
+        return [case_id for case_id in taken if case_id]
+
+    def _guarded(self, key: str, look: Callable[[Series], str | None], series: Series) -> str | None:
+        """Look at one series; what fails is said once, not at every look."""
+        try:
+            case_id = look(series)
+        except SeriesNotComplete:  # a slice came in this very moment
+            return None
+        except Exception as fault:  # the disk, or a bug; the series stays where it is and is looked at again
+            code, kind = getattr(fault, "code", "INTAKE_FAILED"), type(fault).__name__
+            if self._failed.get(key) != kind:
+                structlog.get_logger().error("intake_failed", series=key[:8], code=code, kind=kind)
+            self._failed[key] = kind
+            return None
+        self._failed.pop(key, None)
+        return case_id
+
+    def _look_at(self, series: SpooledSeries) -> str | None:
+        holds, state = self.arrivals.holds, state_of(series)
+        released = holds.is_released(series.key, state)
+        if series.is_arriving or not (released or series.is_complete):
+            return None
+        if self.opening.structures is not None and self.judge.is_structure_set(series, state):
+            return self._keep_structures(series, self.opening.structures)
+        if not (released or series.quiet_for_s >= self.judge.settings.quiet_period_s):
+            return None
+        hold = holds.hold(series.key)
+        verdict = self.judge.verdict(series, state, self.opening.earlier, hold)
+        if released:
+            return self._take(series, verdict, released=_overridden(series, hold))
+        if verdict.action is None or verdict.action is Action.IGNORE:
+            self._put_aside(series, verdict)
+            return None
+        if verdict.doubt is not None and self._is_held(series, state, verdict, verdict.doubt, hold):
+            return None
+        return None if verdict.is_asking else self._take(series, verdict)
+
+    def _keep_structures(self, series: SpooledSeries, structures: Structures) -> str | None:
+        """Structure sets are kept with their CT, and make a new case of it if they matter to one that exists."""
         log = structlog.get_logger().bind(series=series.key[:8])
-        series_uid = _series_uid(series.instances[0])
-        together = {path.name: path for path in (*self._earlier(series_uid), *series.instances)}
-        case = self.cases.folder(case_id_of(series_uid, content_digest(tuple(together.values()))))
-        if case.received.exists():
-            log.info("series_came_again", case=case.case_id)
-            again = self.cases.root / f"{_DISCARDED}{series.key}"
-            self.spool.take(series, again)
-            shutil.rmtree(again)
-            self.jobs.retry(case.case_id)
+        referred = [structures.add(path) for path in series.instances]
+        opened = [self.opening.open_with_structures(uid) for uid in dict.fromkeys(referred) if uid]
+        if None in referred:
+            reason = Reason(Put.UNMATCHED, "NO_REFERENCE", _NO_REFERENCE, "", time.time())
+            self.arrivals.unmatched.put(self.arrivals.spool, series, reason)
+            log.info("series_put_aside", code=reason.code, rule="")
         else:
-            self.spool.take(series, case.received)
-            self._register(case)
-            self.jobs.start(case.case_id)
-            log.info("case_opened", case=case.case_id, instances=len(together), new=len(series.instances))
-        return case.case_id
+            self.arrivals.unmatched.drop(self.arrivals.spool, series)
+            log.info("structures_kept", instances=len(referred), cases=sum(case is not None for case in opened))
+        self._forget(series.key)
+        return next((case for case in opened if case), None)
 
-    def _register(self, case: CaseFolder) -> None:
-        """Complete a case folder that so far holds only what was just received."""
-        series_uid = _series_uid(case.instances()[0])
-        for path in self._earlier(series_uid):
-            target = case.received / path.name
-            if not target.exists():
-                target.hardlink_to(path)
-        sync_directory(case.received)
-        instances = case.instances()
-        senders = sorted({m.read_text() for m in case.received.glob("associations/*.closed")})
-        digest = content_digest(tuple(instances))
-        case.write_record(CaseRecord(case.case_id, series_uid, digest, len(instances), ",".join(senders)))
+    def _take(self, series: SpooledSeries, verdict: Verdict, *, released: str = "") -> str:
+        spool = self.arrivals.spool
+        move = spool.set_aside if released else spool.take
+        case_id = self.opening.open(_origin(series, verdict, released), lambda into: move(series, into))
+        self._forget(series.key)
+        return case_id
 
-    def _earlier(self, series_uid: str) -> list[Path]:
-        """Instances of the largest case there is of this series; cases of one series only ever grow."""
-        cases = [(r.instances, c) for c in self.cases.all() if (r := c.record()).series_instance_uid == series_uid]
-        return max(cases, key=lambda pair: pair[0])[1].instances() if cases else []
+    def _is_held(self, series: SpooledSeries, state: str, verdict: Verdict, doubt: Doubt, before: Hold | None) -> bool:
+        """Hold a series, unless just these instances were a case before: who sends it again wants it again."""
+        is_same_state = before is not None and before.state == state
+        since_s = before.since_s if before and is_same_state else time.time()
+        hold = Hold(doubt.code, doubt.sentence, verdict.decision.name, since_s, state)
+        if hold == before:
+            return True
+        if self.opening.is_known(_origin(series, verdict)):
+            return False
+        self.arrivals.holds.put(series.key, hold)
+        log = structlog.get_logger()
+        log.warning("series_held", series=series.key[:8], code=hold.code, instances=len(series.instances))
+        return True
+
+    def _put_aside(self, series: SpooledSeries, verdict: Verdict) -> None:
+        rule = verdict.decision.rule
+        put, sentence = (Put.IGNORED, f"The rule {rule.name} ignores it.") if rule else (Put.UNMATCHED, _NO_RULE)
+        code = "RULE_IGNORES" if rule else "NO_RULE"
+        reason = Reason(put, code, sentence, verdict.decision.name if rule else "", time.time())
+        self.arrivals.unmatched.put(self.arrivals.spool, series, reason)
+        self._forget(series.key)
+        structlog.get_logger().info("series_put_aside", series=series.key[:8], code=code, rule=reason.rule)
+
+    def _take_shelved(self, series: ShelvedSeries) -> str:
+        shelf = self.arrivals.discarded if series.reason.put is Put.DISCARDED else self.arrivals.unmatched
+        facts = read_series_facts(series.instances()[:1])
+        rule = series.reason.rule or UNMATCHED
+        origin = Origin(facts.series_instance_uid, series.instances(), rule, series.reason.code)
+        return self.opening.open(origin, lambda into: shelf.move(series, into))
+
+    def _forget(self, key: str) -> None:
+        self.arrivals.holds.clear(key)
+        self.judge.forget(key)
+
+    def _tidy(self) -> None:
+        is_due = time.monotonic() - self._tidied_s >= _TIDY_S
+        for shelf in (self.arrivals.unmatched, self.arrivals.discarded):
+            removed = shelf.make_room(self.room_mb)
+            if is_due:
+                removed += shelf.remove_older_than(self.judge.settings.keep_unmatched_days)
+                self._tidied_s = time.monotonic()
+            if removed:
+                structlog.get_logger().info("series_removed", shelf=shelf.root.name, series=removed)
+        self.arrivals.spool.remove_other_versions(self.judge.settings.keep_unmatched_days)
 
 
-def _series_uid(path: Path) -> str:
-    return str(dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)
+def _overridden(series: SpooledSeries, hold: Hold | None) -> str:
+    """What a release overrides; `RELEASED` if it was only the quiet period."""
+    if series.conflicts:
+        return CONFLICT
+    return INTERRUPTED if series.interrupted else hold.code if hold else "RELEASED"
+
+
+def _origin(series: SpooledSeries, verdict: Verdict, released: str = "") -> Origin:
+    return Origin(verdict.facts.series_instance_uid, series.instances, verdict.decision.name, released)

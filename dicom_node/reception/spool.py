@@ -1,101 +1,62 @@
 """Received instances on disk, and which series are complete enough to work on.
 
-    root/incoming/<series key>/<instance key>.dcm            the dataset exactly as received, as a DICOM file
-    root/incoming/<series key>/associations/<id>.open        this association has not ended well (yet)
-    root/incoming/<series key>/associations/<id>.closed      it has: released, nothing refused
+    root/incoming/<series key>/<instance key>.dcm     the dataset exactly as received, as a DICOM file
+    root/incoming/<series key>/associations/          who sent it and how that ended (`association_markers`)
+    root/conflicts/<series key>/<instance key>-*.dcm  other versions of instances: refused, kept for a person to look at
+    root/associations/, parts/, locks/                what processes hold while they work, nothing that must last
 
 Keys are hashes of UIDs; nothing a peer sends becomes part of a path.
 
-Two rules are kept here. An instance is acknowledged only after its bytes *and* its name are on disk (part file, fsync,
-rename, fsync of the directory), so a power cut loses nothing that was acknowledged and leaves nothing short under a
-final name. And a series is never processed after an aborted transfer: the `.open` marker is durable before the first
-instance is acknowledged and goes only when the association was released without a refusal, or when a later association
-that sent something into the series was. kill -9 or a lost network leaves it: the series is `interrupted`.
+Three rules are kept here. An instance is acknowledged only after its bytes *and* its name are on disk (part file,
+fsync, rename, fsync of the directory), so a power cut loses nothing that was acknowledged and leaves nothing short
+under a final name. A series is never processed after an aborted transfer: the `.open` marker is durable before the
+first instance is acknowledged and goes only when the association was released without a refusal, or when a later
+association that sent something into the series was. kill -9 or a lost network leaves it: the series is `INTERRUPTED`.
+And a series of which two versions of an instance came is never processed until a person has decided: `CONFLICT`.
 
-One process works on a spool at a time; threads may share one `Spool`.
+Any number of processes and threads work on a spool at the same time: receivers, the intake, commands. What one must
+know of another is in the file system, and the kernel takes it back when a process dies (`held_files`).
 """
 
+import contextlib
 import errno
-import hashlib
 import os
 import shutil
-import threading
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dicom_node.durable_files import make_directory, rename_directory, sync_directory, write_durably
-from dicom_node.errors import InstanceConflict, InstanceMismatch, SeriesNotComplete, SpoolError, SpoolFull
+from dicom_node.durable_files import make_directory, rename_directory, sync_directory
+from dicom_node.errors import InstanceConflict, InstanceMismatch, SeriesNotComplete, SpoolError
+from dicom_node.held_files import locked
+from dicom_node.reception.association_markers import AssociationMarkers
 from dicom_node.reception.encoded_dataset import InstanceHeader, read_header
-from dicom_node.reception.part10 import dataset_offset, file_preamble
+from dicom_node.reception.free_space import FreeSpace
+from dicom_node.reception.instance_files import content_digest, has_content, key_of
+from dicom_node.reception.living_associations import LivingAssociation, LivingAssociations
+from dicom_node.reception.other_versions import OtherVersions
+from dicom_node.reception.part10 import file_preamble
+from dicom_node.reception.part_files import PartFiles
+from dicom_node.reception.received import ReceivedBytes, ReceivedInstance
+from dicom_node.reception.sightings import Sightings
+from dicom_node.reception.spooled_series import SeriesState, SpooledSeries
 
-_LOCKS: Final = 16
+__all__ = [
+    "ReceivedBytes",
+    "ReceivedInstance",
+    "SeriesState",
+    "Spool",
+    "SpooledSeries",
+    "content_digest",
+    "key_of",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class ReceivedBytes:
-    """One C-STORE request as it came, nothing decoded."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    calling_ae_title: str
-    association_id: str
-    """Made by the receiver, unique for ever; letters and digits."""
-    encoded_dataset: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedInstance:
-    """An instance that is durably on disk."""
-
-    header: InstanceHeader
-    series_key: str
-    path: Path
-    is_new: bool
-    """False if the same bytes were here already."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpooledSeries:
-    """One series in `incoming`, as it was at the moment of looking."""
-
-    key: str
-    directory: Path
-    instances: tuple[Path, ...]
-    """Sorted by name, which says nothing about slice order."""
-    quiet_for_s: float
-    """Seconds since something arrived; not fooled by a wall clock that is set back while the node runs."""
-    open_associations: int
-    """Associations that are sending into the series now."""
-    interrupted: bool
-    """An earlier transfer was cut off or partly refused, and no later one has ended well."""
-    calling_ae_titles: tuple[str, ...]
-    """Who sent, sorted."""
-
-    @property
-    def is_arriving(self) -> bool:
-        """Whether an association that sent into the series still lives."""
-        return self.open_associations > 0
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing is arriving and nothing was cut off. There is no stronger sign of an end in DICOM."""
-        return not self.is_arriving and not self.interrupted
-
-
-@dataclass(slots=True)
-class _Association:
-    """What a living association has done so far."""
-
-    series: set[str]
-    refused_in: set[str]
-    refused_somewhere: bool = False
+_LOCK_DIGITS: Final = 2
+"""Of a series key: series whose keys begin alike share a lock, so there are at most 256 lock files and none is ever
+removed, which cannot be done safely."""
 
 
 class Spool:
-    """The folder of received instances.
+    """The folder of received instances. Threads may share one; so may processes share the folder.
 
     Args:
         root: Folder of the spool; made if absent.
@@ -105,33 +66,42 @@ class Spool:
     def __init__(self, root: Path, *, minimum_free_mb: float = 1024.0) -> None:
         self.root = root
         self.incoming = root / "incoming"
-        self._minimum_free_mb = minimum_free_mb
-        self._locks = tuple(threading.RLock() for _ in range(_LOCKS))
-        self._associations: dict[str, _Association] = {}
-        self._last_activity: dict[str, float] = {}
-        self._opened_at = time.monotonic()
-        make_directory(self.incoming)
+        self._living = root / "associations"
+        self._locks = root / "locks"
+        for directory in (self.incoming, self._locks):
+            make_directory(directory)
+        self._associations = LivingAssociations(self._living)
+        self._parts = PartFiles(root / "parts")
+        self._other_versions = OtherVersions(root / "conflicts", self._parts)
+        self._space = FreeSpace(self.incoming, minimum_free_mb)
+        self._sightings = Sightings()
 
     # -- associations ------------------------------------------------------------------------------------------------
 
     def association_opened(self, association_id: str) -> None:
-        """An association lives from now on."""
-        self._associations[association_id] = _Association(set(), set())
+        """An association lives from now on, for as long as this process does."""
+        self._associations.opened(association_id)
 
     def association_released(self, association_id: str) -> None:
         """The sender ended the association with A-RELEASE: close its series, durably, and older interrupted ones.
 
-        A series in which an instance of this association was refused stays open: it is not what the sender has.
+        A series of which an instance was refused, and not accepted in a later try of this association, stays open: it
+        is not what the sender has.
+
+        Raises:
+            OSError: The disk failed; the series that are not closed are interrupted.
         """
-        association = self._associations.get(association_id)
-        if association is not None and not association.refused_somewhere:
-            for key in association.series - association.refused_in:
-                self._close(key, association_id)
-        self.association_ended(association_id)
+        association = self._associations.find(association_id)
+        try:
+            for key in association.whole_series() if association is not None else ():
+                with self._locked(key):
+                    self._markers(key).close(association_id)
+        finally:
+            self.association_ended(association_id)
 
     def association_ended(self, association_id: str) -> None:
         """The association is over, however it ended. Its open markers stay."""
-        self._associations.pop(association_id, None)
+        self._associations.ended(association_id)
 
     # -- instances ---------------------------------------------------------------------------------------------------
 
@@ -139,40 +109,55 @@ class Spool:
         """Put one instance durably on disk. When this returns, Success may be answered.
 
         Raises:
-            InvalidInstance: The bytes are no complete image instance.
+            InvalidInstance: The bytes are no complete instance.
             InstanceMismatch: They are another instance than announced.
-            InstanceConflict: The instance is here already with other content; the first one stays.
+            InstanceConflict: The instance is here already with other content; the first one stays, and the series
+                waits for a person (`SeriesState.CONFLICT`).
             SpoolFull: Too little free space.
             OSError: The disk failed; nothing was kept under a final name.
         """
         key: str | None = None
         try:
-            self._check_space(len(received.encoded_dataset))
+            self._space.require(len(received.encoded_dataset))
             header = read_header(received.encoded_dataset, received.transfer_syntax_uid)
             key = key_of(header.series_instance_uid)
             if (header.sop_instance_uid, header.sop_class_uid) != (received.sop_instance_uid, received.sop_class_uid):
                 raise InstanceMismatch("the dataset has another SOP Instance or SOP Class UID than was announced")
-            with self._lock(key):
-                return self._commit(received, header, key)
+            with self._associations.sending(received.association_id) as association:
+                self._mark_open(key, received, association)
+                instance = self._commit(received, header, key)
+                association.kept(received.sop_instance_uid)
+                return instance
+        except InstanceConflict:  # recorded already, and a stronger block than a refusal
+            raise
         except (SpoolError, OSError) as error:
-            self._note_refusal(received.association_id, key)
+            if (living := self._associations.find(received.association_id)) is not None:
+                living.refused(received.sop_instance_uid, key)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise SpoolFull(self._free_mb(), self._minimum_free_mb) from error
+                raise self._space.full() from error
             raise
 
     def sweep(self) -> int:
-        """Remove what a killed process left half-written and return how many files that were. To be called at start."""
+        """Remove what dead processes left half-done and return how many part files that were.
+
+        To be called at start; other processes may be receiving meanwhile.
+        """
         leftovers = list(self.incoming.glob("*/*.part")) + list(self.incoming.glob("*/associations/*.part"))
-        for path in leftovers:
-            path.unlink()
-        return len(leftovers)
+        for path in leftovers:  # earlier versions of this node wrote there, this one does not
+            path.unlink(missing_ok=True)
+        self._associations.sweep()
+        for directory in self.incoming.iterdir():
+            self._remove_if_empty(directory)
+        return len(leftovers) + self._parts.sweep()
 
     # -- series ------------------------------------------------------------------------------------------------------
 
     def series(self) -> list[SpooledSeries]:
         """All series with at least one instance, by key."""
         keys = sorted(entry.name for entry in os.scandir(self.incoming) if entry.is_dir())
-        return [found for key in keys if (found := self._look(key)) is not None]
+        found = [series for key in keys if (series := self._look(key)) is not None]
+        self._sightings.forget_all_but(keys)
+        return found
 
     def take(self, series: SpooledSeries, into: Path) -> None:
         """Move a complete series out of `incoming`, in one durable rename; slices that come later begin a new folder.
@@ -181,147 +166,120 @@ class Spool:
         content (for instance after `content_digest`), not only the series.
 
         Raises:
-            SeriesNotComplete: The series is arriving, interrupted, or not as `series` describes it any more.
+            SeriesNotComplete: The series is arriving, interrupted, in conflict, or not as `series` describes it any
+                more.
         """
         self._move(series, into, require_complete=True)
 
     def set_aside(self, series: SpooledSeries, into: Path) -> None:
-        """Move an interrupted series out of `incoming`, for a person to look at, never for processing.
+        """Move a series out of `incoming` that is not complete, because a person or a limit of time says so.
 
         Raises:
             SeriesNotComplete: It is arriving, or not as `series` describes it any more.
         """
         self._move(series, into, require_complete=False)
 
+    def remove_other_versions(self, older_than_days: float) -> int:
+        """Delete refused versions that were kept for a person longer than that; how many series had some."""
+        return self._other_versions.remove_older_than(older_than_days)
+
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _lock(self, key: str) -> threading.RLock:
-        return self._locks[int(key[:2], 16) % _LOCKS]
+    def _locked(self, key: str) -> contextlib.AbstractContextManager[None]:
+        """The only right to change what a series consists of, among all threads and processes. Not for two at once."""
+        return locked(self._locks / key[:_LOCK_DIGITS])
 
-    def _free_mb(self) -> float:
-        return shutil.disk_usage(self.incoming).free / 1e6
+    def _markers(self, key: str) -> AssociationMarkers:
+        return AssociationMarkers(self.incoming / key, self._living)
 
-    def _check_space(self, size_bytes: int) -> None:
-        free_mb = self._free_mb()
-        if free_mb - size_bytes / 1e6 < self._minimum_free_mb:
-            raise SpoolFull(free_mb, self._minimum_free_mb)
-
-    def _note_refusal(self, association_id: str, key: str | None) -> None:
-        association = self._associations.get(association_id)
-        if association is not None and key is not None:
-            association.refused_in.add(key)
-        elif association is not None:
-            association.refused_somewhere = True  # which series the instance belonged to cannot be known
+    def _mark_open(self, key: str, received: ReceivedBytes, association: LivingAssociation) -> None:
+        if key not in association.series:
+            with self._locked(key):
+                self._markers(key).open(received.association_id, received.calling_ae_title, self._parts)
+            association.series.add(key)
 
     def _commit(self, received: ReceivedBytes, header: InstanceHeader, key: str) -> ReceivedInstance:
-        directory = self.incoming / key
-        path = directory / f"{key_of(header.sop_instance_uid)}.dcm"
-        self._last_activity[key] = time.monotonic()
-        exists = path.exists()
-        self._mark_open(directory, received)  # before a conflict, too: two versions of a slice block the series
-        if exists and not _holds(path, received):
+        path = self.incoming / key / f"{key_of(header.sop_instance_uid)}.dcm"
+        is_new = not path.exists() and self._give_name(received, path)
+        if not is_new and not has_content(path, received.transfer_syntax_uid, received.encoded_dataset):
+            self._note_conflict(received, path)
             raise InstanceConflict
-        if exists:
-            sync_directory(directory)  # the first copy's process may have died between the rename and this
-        else:
-            preamble = file_preamble(received.sop_class_uid, received.sop_instance_uid, received.transfer_syntax_uid)
-            write_durably(path, preamble, received.encoded_dataset)
-        self._last_activity[key] = time.monotonic()
-        return ReceivedInstance(header, key, path, is_new=not exists)
+        sync_directory(path.parent)  # if it was here, too: its process may have died between the rename and this
+        return ReceivedInstance(header, key, path, is_new=is_new)
 
-    def _mark_open(self, directory: Path, received: ReceivedBytes) -> None:
-        association = self._associations.get(received.association_id)
-        if association is not None and directory.name in association.series:
-            return
-        associations = directory / "associations"
-        make_directory(associations)
-        marker = associations / f"{received.association_id}.open"
-        if not marker.exists():
-            write_durably(marker, received.calling_ae_title.encode("ascii", "replace"))
-        if association is not None:
-            association.series.add(directory.name)
+    def _give_name(self, received: ReceivedBytes, path: Path) -> bool:
+        """Write the instance and give it its name; False if another process was faster."""
+        preamble = file_preamble(received.sop_class_uid, received.sop_instance_uid, received.transfer_syntax_uid)
+        part = self._parts.write(preamble, received.encoded_dataset)
+        try:
+            with self._locked(path.parent.name):
+                if path.exists():
+                    part.unlink()
+                    return False
+                part.rename(path)
+                return True
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
-    def _close(self, key: str, association_id: str) -> None:
-        """Close the markers of this association and of all that do not live any more."""
-        directory = self.incoming / key / "associations"
-        with self._lock(key):
-            for marker in directory.glob("*.open"):
-                if marker.stem == association_id or marker.stem not in self._associations:
-                    marker.rename(marker.with_suffix(".closed"))
-            sync_directory(directory)
-            self._last_activity[key] = time.monotonic()
+    def _note_conflict(self, received: ReceivedBytes, path: Path) -> None:
+        key = path.parent.name
+        with self._locked(key):
+            self._markers(key).note_conflict(path.stem, received.calling_ae_title, self._parts)
+        preamble = file_preamble(received.sop_class_uid, received.sop_instance_uid, received.transfer_syntax_uid)
+        with contextlib.suppress(OSError):  # the copy is for convenience, the marker is what counts
+            self._other_versions.keep(key, path.stem, preamble, received.encoded_dataset)
+
+    def _remove_if_empty(self, directory: Path) -> None:
+        """Remove the folder of a series of which nothing was ever acknowledged."""
+        with self._locked(directory.name):
+            if not directory.is_dir() or any(directory.glob("*.dcm")):
+                return
+            markers = self._markers(directory.name)
+            if not markers.directory.is_dir() or markers.read().alive == 0:
+                shutil.rmtree(directory)
 
     def _look(self, key: str) -> SpooledSeries | None:
-        with self._lock(key):
-            directory = self.incoming / key
-            try:
-                names = sorted(entry.name for entry in os.scandir(directory) if entry.name.endswith(".dcm"))
-            except FileNotFoundError:  # taken since the folder was listed
-                return None
-            if not names:
-                return None
-            markers = sorted((directory / "associations").iterdir())
-            newest = max(path.stat().st_mtime for path in (directory, directory / "associations"))
-            alive = sum(marker.suffix == ".open" and marker.stem in self._associations for marker in markers)
-            return SpooledSeries(
-                key=key,
-                directory=directory,
-                instances=tuple(directory / name for name in names),
-                quiet_for_s=self._quiet_for_s(key, newest),
-                open_associations=alive,
-                interrupted=sum(marker.suffix == ".open" for marker in markers) > alive,
-                calling_ae_titles=tuple(sorted({_ae_title(m) for m in markers if m.suffix != ".part"})),
-            )
+        with self._locked(key):
+            return self._look_locked(key)
 
-    def _quiet_for_s(self, key: str, newest: float) -> float:
-        seen = self._last_activity.get(key)
-        if seen is not None:
-            return time.monotonic() - seen
-        # From before a restart: the wall clock counts, but a clock set back must not make the series wait for ever.
-        return max(time.time() - newest, time.monotonic() - self._opened_at)
+    def _look_locked(self, key: str) -> SpooledSeries | None:
+        directory, markers = self.incoming / key, self._markers(key)
+        try:
+            instances, quiet_for_s = self._sightings.look(key, directory, markers.directory)
+        except FileNotFoundError:  # taken since the folder was listed, or not yet begun
+            return None
+        if not instances:
+            return None
+        transfers = markers.read()
+        return SpooledSeries(
+            key=key,
+            directory=directory,
+            instances=instances,
+            quiet_for_s=quiet_for_s,
+            open_associations=transfers.alive,
+            interrupted=transfers.cut_off > 0,
+            calling_ae_titles=transfers.calling_ae_titles,
+            conflicts=transfers.conflicts,
+        )
 
     def _move(self, series: SpooledSeries, into: Path, *, require_complete: bool) -> None:
         if into.exists():
+            make_directory(into)
             return
-        with self._lock(series.key):
-            now = self._look(series.key)
+        with self._locked(series.key):
+            now = self._look_locked(series.key)
             if now is None or now.instances != series.instances:
                 raise SeriesNotComplete("it has changed since it was looked at")
             if now.is_arriving:
                 raise SeriesNotComplete("it is still arriving")
-            if require_complete and now.interrupted:
-                raise SeriesNotComplete("its transfer was interrupted")
+            if require_complete and not now.is_complete:
+                raise SeriesNotComplete(_WHY_NOT[now.state])
             make_directory(into.parent)
             rename_directory(series.directory, into)
-            self._last_activity.pop(series.key, None)
 
 
-def key_of(uid: str) -> str:
-    """A name for a UID that is safe in paths and says nothing about the patient in logs."""
-    return hashlib.sha256(uid.encode("ascii", "replace")).hexdigest()[:32]
-
-
-def content_digest(instances: tuple[Path, ...]) -> str:
-    """SHA-256 over what a series holds: each instance's key with the hash of its transfer syntax and dataset bytes.
-
-    The order of arrival, the sender and the version of this node do not change it; one other byte of a dataset does.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(instances, key=lambda path: path.name):
-        content = path.read_bytes()
-        offset, transfer_syntax_uid = dataset_offset(content)
-        dataset = hashlib.sha256(transfer_syntax_uid.encode() + b"\n")
-        dataset.update(memoryview(content)[offset:])
-        digest.update(f"{path.stem} {dataset.hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def _holds(path: Path, received: ReceivedBytes) -> bool:
-    content = path.read_bytes()
-    offset, transfer_syntax_uid = dataset_offset(content)
-    same_syntax = transfer_syntax_uid == received.transfer_syntax_uid
-    return same_syntax and memoryview(content)[offset:] == received.encoded_dataset
-
-
-def _ae_title(marker: Path) -> str:
-    return marker.read_text("ascii").strip()
+_WHY_NOT: Final = {
+    SeriesState.CONFLICT: "an instance came in two versions",
+    SeriesState.INTERRUPTED: "its transfer was interrupted",
+}

@@ -7,11 +7,16 @@ from dicom_node.errors import NeverStarted
 from dicom_node.jobs import JobBook
 from dicom_node.stages import Stage
 
+ASKED = "asked"
+"""Delivered to a destination that is to be asked whether it has kept it."""
 
-def attempt(name: str, result: Result | None, **output: object) -> Attempt:
+
+def attempt(name: str, result: Result | str | None, **output: object) -> Attempt:
+    if result == ASKED:
+        result, output = Result.DONE, {"verify": True}
     run, unit, number = name.split(":")
     status = "ENQUEUED" if result is None else "SUCCESS"
-    fields = {} if result is None else {"result": result.value, **output}
+    fields = {} if result is None else {"result": Result(result).value, **output}
     return Attempt(AttemptId("c", int(run), unit, int(number)), status, fields, 1.0, 2.0)
 
 
@@ -35,6 +40,21 @@ def test_ids_read_back_as_written() -> None:
         # A new delivery to one destination leaves the other one as it was.
         ([("1:deliver.a:1", Result.DONE), ("1:deliver.b:1", Result.FAILED), ("2:deliver.b:1", Result.DONE)],
          CaseState.DELIVERED),
+        # A destination that is to be asked is not done before it has answered; the other one does not wait for it.
+        ([("1:check:1", Result.DONE), ("1:deliver.a:1", Result.DONE), ("1:deliver.b:1", ASKED)], CaseState.DELIVERING),
+        ([("1:deliver.a:1", ASKED), ("1:verify.a:2", None)], CaseState.DELIVERING),
+        ([("1:deliver.a:1", ASKED), ("1:verify.a:2", Result.AGAIN), ("1:deliver.a:3", None)], CaseState.DELIVERING),
+        ([("1:deliver.a:1", ASKED), ("1:verify.a:2", Result.DONE)], CaseState.DELIVERED),
+        ([("1:deliver.a:1", ASKED), ("1:verify.a:2", Result.FAILED), ("1:deliver.b:1", ASKED),
+          ("1:verify.b:2", Result.DONE)], CaseState.FAILED),
+        # Sending again to one destination makes only its own verification void.
+        ([("1:deliver.a:1", ASKED), ("1:verify.a:2", Result.DONE), ("1:deliver.b:1", ASKED),
+          ("1:verify.b:2", Result.FAILED), ("2:deliver.b:1", None)], CaseState.DELIVERING),
+        ([("1:deliver.a:1", ASKED), ("1:verify.a:2", Result.FAILED), ("2:deliver.a:1", ASKED),
+          ("2:verify.a:2", Result.DONE)], CaseState.DELIVERED),
+        # What was sent in the version before was never asked for.
+        ([("1:check:1", Result.DONE), ("1:deliver.a:1", Result.AGAIN), ("1:deliver.a:2", Result.DONE)],
+         CaseState.DELIVERED),
         # What becomes of a notice of refusal changes nothing.
         ([("1:read:1", Result.REJECTED), ("1:notice:1", None)], CaseState.REJECTED),
         ([("1:check:1", Result.FAILED), ("1:notice:1", Result.DONE), ("1:tell.a:1", Result.AGAIN)], CaseState.FAILED),
@@ -42,8 +62,24 @@ def test_ids_read_back_as_written() -> None:
           ("2:read:1", Result.DONE), ("2:infer:1", None)], CaseState.PROCESSING),
     ],
 )  # fmt: skip
-def test_state_of_a_case_follows_from_its_attempts(attempts: list[tuple[str, Result | None]], state: CaseState) -> None:
+def test_state_of_a_case_follows_from_its_attempts(
+    attempts: list[tuple[str, Result | str | None]], state: CaseState
+) -> None:
     assert case_of([attempt(name, result) for name, result in attempts]).state is state
+
+
+def test_a_case_says_why_it_waits_and_that_nobody_could_be_asked() -> None:
+    lost = {"code": "NOT_STORED", "message": "pacs does not have 1 object(s)"}
+    waiting = [
+        attempt("1:deliver.a:1", ASKED),
+        attempt("1:verify.a:2", Result.AGAIN, **lost),
+        attempt("1:deliver.a:3", None),
+        attempt("1:deliver.b:1", ASKED),
+        attempt("1:verify.b:2", Result.DONE, code="UNVERIFIED"),
+    ]
+    assert (case_of(waiting).code, case_of(waiting).stage) == ("NOT_STORED", Stage.DELIVER)
+    done = [*waiting[:2], attempt("1:deliver.a:3", ASKED), attempt("1:verify.a:4", Result.DONE), *waiting[3:]]
+    assert (case_of(done).state, case_of(done).code) == (CaseState.DELIVERED, "UNVERIFIED")
 
 
 def test_a_case_without_destinations_is_done_when_its_objects_are_checked() -> None:

@@ -17,8 +17,12 @@ def test_every_shipped_site_file_loads(path: Path) -> None:
 def test_the_example_shows_every_default_as_it_is() -> None:
     example = read_settings(CONFIGS / "site.example.toml")
     built_in = parse_settings({}, source=example.source, base=CONFIGS)
-    for field in ("receiver", "quiet_period_s", "minimum_free_mb", "engine", "content_qualification", "stage_timeout_s",
-                  "stage_attempts", "retry_delays_s", "log_level", "log_format", "data_dir"):  # fmt: skip
+    fields = (
+        *("receiver", "completeness", "rules", "minimum_free_mb", "engine", "content_qualification"),
+        *("stage_timeout_s", "stage_attempts", "accept_lossy", "subtraction", "read_memory_mb", "retry"),
+        *("log_level", "log_format", "data_dir"),
+    )
+    for field in fields:
         assert getattr(example, field) == getattr(built_in, field), field
 
 
@@ -112,3 +116,33 @@ def test_a_file_that_is_not_toml_says_so(tmp_path: Path) -> None:
     site.write_text("[node\n")
     with pytest.raises(ConfigurationError, match="not valid TOML"):
         read_settings(site)
+
+
+def test_structures_to_subtract_and_lossy_input_are_taken_from_the_file() -> None:
+    plain = parse_settings({})
+    assert not plain.accept_lossy
+    assert not plain.receiver.accept_lossy
+    assert not plain.subtraction.is_set
+    wish = {"subtract_structures": ["GTV.*"], "subtract_margin_mm": 5}
+    settings = parse_settings({"inference": wish, "input": {"lossy": "flag"}, "work": {"read_memory_mb": 1024}})
+    assert settings.accept_lossy
+    assert settings.receiver.accept_lossy
+    assert settings.read_memory_mb == 1024
+    assert settings.subtraction.means("gtv_p")
+    assert settings.settings_digest() != plain.settings_digest()
+    assert parse_settings({"input": {"lossy": "flag"}}).settings_digest() == plain.settings_digest()
+
+
+@pytest.mark.parametrize(
+    ("wish", "problem"),
+    [
+        ({"subtract_structures": ["GTV("]}, "'GTV(' is no regular expression"),
+        ({"subtract_structures": [""]}, "it is empty"),
+        ({"subtract_margin_mm": 5}, "there is nothing to subtract"),
+        ({"subtract_structures": ["GTV"], "subtract_margin_mm": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_mistaken_wish_to_subtract_is_named(wish: dict[str, object], problem: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        parse_settings({"inference": wish})
+    assert problem in str(raised.value)

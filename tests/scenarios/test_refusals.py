@@ -41,7 +41,10 @@ def tps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StorageFolder]:
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, pacs: StorageFolder, tps: StorageFolder) -> Iterator[RunningNode]:
     orders = ["", "refusal_notice = false"]
-    with running_node(tmp_path_factory.mktemp("refusing"), [pacs.address, tps.address], orders=orders) as running:
+    # Everything is wanted and nothing waits, so that the reader has to refuse it.
+    tables = '[completeness]\nhold_limit_s = 1\n[[rules]]\nname = "everything"\naction = "process"\n'
+    folder = tmp_path_factory.mktemp("refusing")
+    with running_node(folder, [pacs.address, tps.address], orders=orders, tables=tables) as running:
         yield running
 
 

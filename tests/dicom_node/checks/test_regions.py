@@ -43,7 +43,7 @@ def faults(masks, expected, voxel_mm=10.0):
     found = []
     for name, mask in masks.items():
         contours = [
-            Contour("", 0, (ct.sop_instance_uids[contour.slice_index],), b"", contour.points_mm)
+            Contour("", 0, (ct.images[contour.slice_index],), b"", contour.points_mm)
             for contour in trace_contours(mask, grid)
         ]
         found += check.add(name, name, contours)

@@ -3,7 +3,9 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,14 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import CTImageStorage, ParametricMapStorage, RTStructureSetStorage
 
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, StoreRefused
+from dicom_node.network.access import AccessPolicy, Sender, parse_network
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, InstanceDelivery, echo, send
 from dicom_node.network.receiver import Receiver, ReceiverSettings
 from dicom_node.network.storage_folder import StorageFolder
+from dicom_node.network.tls import TlsSettings
 from dicom_node.reception.spool import Spool
+from tests.certificates import Identity, certificates
 from tests.peers import eventually, free_port, orthanc, scripted_pacs, storescp
 from tests.small_ct import dataset_bytes, small_ct, write_file, write_series
 
@@ -226,7 +231,8 @@ def test_a_peer_that_accepts_tcp_and_says_nothing_is_unreachable(tmp_path: Path)
 
 
 def test_a_peer_that_does_not_know_us_is_unreachable_and_says_why(tmp_path: Path) -> None:
-    receiver = Receiver(Spool(tmp_path), ReceiverSettings("PERFNODE", port=0, accepted_calling_ae_titles=("OTHER",)))
+    access = AccessPolicy("PERFNODE", senders=(Sender("OTHER", (parse_network("127.0.0.1"),)),))
+    receiver = Receiver(Spool(tmp_path), ReceiverSettings("PERFNODE", port=0, access=access))
     receiver.start()
     try:
         with pytest.raises(PeerUnreachable, match="Calling AE title not recognised"):
@@ -251,3 +257,50 @@ def test_the_stand_in_pacs_keeps_objects_as_files_named_by_modality(tmp_path: Pa
     assert eventually(lambda: len(folder.instances()) == 2)
     assert sorted(map(dataset_bytes, folder.instances())) == sorted(map(dataset_bytes, files))
     assert all(pydicom.dcmread(path).Modality == path.name.split("-")[0] for path in folder.instances())
+
+
+def tls_of(ours: Identity, trusted: Path) -> TlsSettings:
+    return TlsSettings(ours.certificate, ours.key, trusted)
+
+
+@contextmanager
+def dcmtk_with_tls(folder: Path) -> Iterator[AeAddress]:
+    known = certificates()
+    options = ["+tls", str(known.server.key), str(known.server.certificate), "+cf", str(known.authority)]
+    with storescp(folder, *options, "--require-peer-cert") as address:
+        yield address
+
+
+@contextmanager
+def orthanc_with_tls(folder: Path) -> Iterator[AeAddress]:
+    known = certificates()
+    options = {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(known.server.certificate),
+        "DicomTlsPrivateKey": str(known.server.key),
+        "DicomTlsTrustedCertificates": str(known.authority),
+        "DicomTlsRemoteCertificateRequired": True,
+    }
+    with orthanc(folder, options=options) as pacs:
+        yield pacs.address
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("archive", [dcmtk_with_tls, orthanc_with_tls])
+def test_delivery_over_tls_with_client_certificates_and_to_nobody_else(
+    tmp_path: Path, archive: Callable[[Path], AbstractContextManager[AeAddress]]
+) -> None:
+    files, known = write_series(tmp_path / "ct", 2, side=32), certificates()
+    with archive(tmp_path / "pacs") as address:
+        destination = replace(to(address), tls=tls_of(known.client, known.authority))
+        assert echo(destination) < 5
+        assert [instance.status for instance in send(files, destination).instances] == [0, 0]
+        refused = [
+            replace(to(address)),  # not encrypted
+            replace(to(address), tls=tls_of(known.client, known.other_authority)),  # we do not know its authority
+            replace(to(address), tls=tls_of(known.stranger, known.authority)),  # it does not know ours
+        ]
+        for stranger in refused:
+            with pytest.raises(PeerUnreachable):
+                send(files, replace(stranger, association_timeout_s=3.0))
+        assert send(files, destination).instances  # and goes on after all of them

@@ -15,10 +15,11 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
-from pynetdicom.sop_class import CTImageStorage, RTStructureSetStorage, Verification
+from pynetdicom.sop_class import CTImageStorage, RTPlanStorage, Verification
 from structlog.testing import capture_logs
 
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, SpoolFull, StoreRefused
+from dicom_node.network.access import AccessPolicy, Sender, parse_network
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.bounded_sockets import SocketLimits
 from dicom_node.network.delivery import Destination, InstanceDelivery, echo, send
@@ -85,7 +86,8 @@ def test_storescu_with_a_wrong_called_ae_title_is_rejected(receiver: Receiver, s
 
 
 def test_only_listed_calling_ae_titles_are_accepted(spool: Spool) -> None:
-    receiver = Receiver(spool, ReceiverSettings("PERFNODE", port=0, accepted_calling_ae_titles=("SCANNER",)))
+    access = AccessPolicy("PERFNODE", senders=(Sender("SCANNER", (parse_network("127.0.0.0/8"),)),))
+    receiver = Receiver(spool, ReceiverSettings("PERFNODE", port=0, access=access))
     receiver.start()
     try:
         assert associate(receiver, "STRANGER").is_rejected
@@ -105,7 +107,7 @@ def test_lossy_deflated_and_foreign_contexts_are_refused(receiver: Receiver) -> 
         build_context(Verification),
         build_context(CTImageStorage, DeflatedExplicitVRLittleEndian),
         build_context(CTImageStorage, "1.2.840.10008.1.2.4.50"),
-        build_context(RTStructureSetStorage, ImplicitVRLittleEndian),
+        build_context(RTPlanStorage, ImplicitVRLittleEndian),
     ]
     association = AE().associate("127.0.0.1", receiver.port, contexts, ae_title="PERFNODE")
     assert [str(context.abstract_syntax) for context in association.accepted_contexts] == [Verification]

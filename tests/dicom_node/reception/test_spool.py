@@ -2,7 +2,11 @@
 
 import errno
 import os
+import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pydicom
 import pytest
@@ -15,13 +19,19 @@ from dicom_node.errors import (
     SeriesNotComplete,
     SpoolFull,
 )
-from dicom_node.reception.spool import Spool, SpooledSeries, content_digest, key_of
+from dicom_node.reception.free_space import FreeSpace
+from dicom_node.reception.spool import ReceivedBytes, SeriesState, Spool, SpooledSeries, content_digest, key_of
 from tests.small_ct import SERIES, dataset_bytes, encoded, received, small_ct
+from tests.spool_process import spool_process
 
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
     return Spool(tmp_path / "spool", minimum_free_mb=1)
+
+
+def cut_short(whole: ReceivedBytes) -> ReceivedBytes:
+    return replace(whole, encoded_dataset=whole.encoded_dataset[:-8])
 
 
 def send(spool: Spool, association_id: str, *numbers: int, release: bool = True) -> None:
@@ -59,9 +69,8 @@ def test_no_uid_becomes_part_of_a_path(spool: Spool) -> None:
 def test_an_announced_uid_other_than_the_datasets_is_refused_and_nothing_is_kept(spool: Spool, uid: str) -> None:
     announced = received(small_ct())
     for field in ("sop_instance_uid", "sop_class_uid"):
-        changed = type(announced)(**{n: getattr(announced, n) for n in announced.__slots__} | {field: uid})
         with pytest.raises(InstanceMismatch):
-            spool.keep(changed)
+            spool.keep(replace(announced, **{field: uid}))
     assert [path for path in spool.root.rglob("*") if path.is_file()] == []
 
 
@@ -73,6 +82,52 @@ def test_the_same_instance_again_is_accepted_and_changes_nothing(spool: Spool) -
     assert second.path.stat().st_mtime_ns == before.st_mtime_ns
 
 
+def test_an_instance_that_is_here_is_acknowledged_only_after_its_name_is_durable(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wrote it may still be on the way to that."""
+    spool.association_opened("a1")
+    instance = spool.keep(received(small_ct(), "a1"))
+    real, synced = os.fsync, []
+
+    def spy(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    assert not spool.keep(received(small_ct(), "a1")).is_new
+    assert synced == [instance.path.parent]
+
+
+def test_a_good_end_is_durable_before_it_is_answered(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool.association_opened("a1")
+    instance = spool.keep(received(small_ct(), "a1"))
+    real, synced = os.fsync, []
+
+    def spy(descriptor: int) -> None:
+        folder = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((folder, sorted(path.name for path in folder.iterdir())))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    spool.association_released("a1")
+    assert synced == [(instance.path.parent / "associations", ["a1.closed"])]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_becomes_full_is_full_and_not_broken(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(descriptor: int, views: object) -> int:
+        raise OSError(number, "full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "writev", full)
+        with pytest.raises(SpoolFull):
+            spool.keep(received(small_ct()))
+    assert spool.keep(received(small_ct())).is_new
+
+
 def test_other_content_under_the_same_uid_is_refused_and_the_first_one_stays(spool: Spool) -> None:
     first = spool.keep(received(small_ct(fill=1)))
     before = first.path.read_bytes()
@@ -81,6 +136,49 @@ def test_other_content_under_the_same_uid_is_refused_and_the_first_one_stays(spo
     with pytest.raises(InstanceConflict):
         spool.keep(received(small_ct(fill=1), syntax=ImplicitVRLittleEndian))
     assert first.path.read_bytes() == before
+
+
+def test_a_series_with_two_versions_of_an_instance_waits_for_a_person(spool: Spool) -> None:
+    send(spool, "a1", 1, 2)
+    spool.association_opened("a2")
+    for _ in range(2):
+        with pytest.raises(InstanceConflict):
+            spool.keep(received(small_ct(1, fill=2), "a2"))
+    spool.association_released("a2")
+    send(spool, "a3", 1, 2)  # that the first version comes again does not say that it is right
+    series = only(Spool(spool.root))
+    assert (series.state, series.conflicts, series.interrupted) == (SeriesState.CONFLICT, 1, False)
+    with pytest.raises(SeriesNotComplete, match="two versions"):
+        spool.take(series, spool.root / "case")
+    (other,) = (spool.root / "conflicts" / series.key).iterdir()
+    assert dataset_bytes(other) == encoded(small_ct(1, fill=2))
+    spool.set_aside(series, spool.root / "case")
+    assert {dataset_bytes(path) for path in (spool.root / "case").glob("*.dcm")} == {
+        encoded(small_ct(1)),
+        encoded(small_ct(2)),
+    }
+
+
+def test_refused_versions_are_kept_in_small_number_and_for_some_days(spool: Spool) -> None:
+    spool.keep(received(small_ct(1)))
+    for fill in range(2, 12):
+        with pytest.raises(InstanceConflict):
+            spool.keep(received(small_ct(1, fill=fill), "a2"))
+    (folder,) = (spool.root / "conflicts").iterdir()
+    assert len(list(folder.iterdir())) == 4
+    assert only(spool).conflicts == 1
+    assert spool.remove_other_versions(older_than_days=1) == 0
+    os.utime(folder, (0, 0))
+    assert spool.remove_other_versions(older_than_days=1) == 1
+    assert not folder.exists()
+
+
+def test_a_version_is_refused_even_if_there_is_no_room_to_keep_it(spool: Spool) -> None:
+    spool.keep(received(small_ct(1)))
+    (spool.root / "conflicts").write_text("in the way")
+    with pytest.raises(InstanceConflict):
+        spool.keep(received(small_ct(1, fill=2), "a2"))
+    assert only(spool).state is SeriesState.CONFLICT
 
 
 def test_a_released_transfer_makes_a_complete_series(spool: Spool) -> None:
@@ -128,27 +226,45 @@ def test_a_good_end_does_not_close_a_transfer_that_still_lives(spool: Spool) -> 
 
 
 def test_a_transfer_cut_off_by_a_crash_blocks_the_series_after_the_restart(spool: Spool) -> None:
-    spool.association_opened("a1")
-    spool.keep(received(small_ct()))
-    restarted = Spool(spool.root)
-    assert only(restarted).interrupted
+    with spool_process(spool.root) as other:
+        other.do("open a1")
+        assert other.do("keep a1 1 1") == "new"
+        assert only(spool).is_arriving
+        other.kill()
+    assert only(Spool(spool.root)).state is SeriesState.INTERRUPTED
+    send(spool, "a2", 1)
+    assert only(Spool(spool.root)).is_complete
 
 
-@pytest.mark.parametrize("bad", ["truncated", "conflicting"])
-def test_a_transfer_with_a_refused_instance_blocks_its_series(spool: Spool, bad: str) -> None:
+def test_a_transfer_with_a_refused_instance_blocks_its_series(spool: Spool) -> None:
     spool.association_opened("a1")
     spool.keep(received(small_ct(1), "a1"))
-    refused = received(small_ct(1, fill=2), "a1")
-    if bad == "truncated":
-        refused = type(refused)(
-            **{n: getattr(refused, n) for n in refused.__slots__} | {"encoded_dataset": refused.encoded_dataset[:-8]}
-        )
-    with pytest.raises((InvalidInstance, InstanceConflict)):
-        spool.keep(refused)
+    with pytest.raises(InvalidInstance):
+        spool.keep(cut_short(received(small_ct(2), "a1")))
     spool.association_released("a1")
-    assert only(spool).interrupted
+    assert only(spool).state is SeriesState.INTERRUPTED
     send(spool, "a2", 1)
     assert only(spool).is_complete
+
+
+def test_an_instance_that_is_accepted_in_a_second_try_blocks_nothing(spool: Spool) -> None:
+    spool.association_opened("a1")
+    with pytest.raises(InvalidInstance):
+        spool.keep(cut_short(received(small_ct(1), "a1")))
+    spool.keep(received(small_ct(1), "a1"))
+    spool.association_released("a1")
+    assert only(spool).is_complete
+
+
+def test_a_transfer_with_very_many_refused_instances_blocks_its_series(spool: Spool) -> None:
+    spool.association_opened("a1")
+    spool.keep(received(small_ct(1), "a1"))
+    other = received(small_ct(1, series="1.2.3"), "a1")
+    for number in range(1001):
+        with pytest.raises(InstanceMismatch):
+            spool.keep(replace(other if number < 1000 else received(small_ct(2), "a1"), sop_instance_uid=f"1.{number}"))
+    spool.association_released("a1")
+    assert only(spool).state is SeriesState.INTERRUPTED
 
 
 def test_taking_a_series_moves_it_whole_and_later_slices_begin_a_new_folder(spool: Spool) -> None:
@@ -195,7 +311,7 @@ def test_every_failing_disk_operation_leaves_no_short_file_and_no_false_name(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, failures = os.fsync, 0
-    for n in range(1, 12):
+    for n in range(1, 18):
         calls = 0
 
         def failing(descriptor: int, n: int = n) -> None:
@@ -214,17 +330,39 @@ def test_every_failing_disk_operation_leaves_no_short_file_and_no_false_name(
         monkeypatch.setattr(os, "fsync", real)
         for path in root.rglob("*.dcm"):
             assert dataset_bytes(path) == encoded(small_ct())
-        assert Spool(root, minimum_free_mb=1).sweep() == 0
+        assert list((root / "parts").glob("*.part")) == []
         again = Spool(root, minimum_free_mb=1).keep(received(small_ct()))
         assert dataset_bytes(again.path) == encoded(small_ct())
-    assert failures >= 6
+    assert failures >= 10
 
 
-def test_leftovers_of_a_killed_process_are_swept(spool: Spool) -> None:
+def test_what_dead_processes_left_is_swept_and_nothing_of_the_living(spool: Spool) -> None:
     instance = spool.keep(received(small_ct()))
-    (instance.path.parent / "x.dcm.part").write_bytes(b"half")
-    assert spool.sweep() == 1
+    (instance.path.parent / "x.dcm.part").write_bytes(b"of an earlier version of this node")
+    with spool_process(spool.root) as dead, spool_process(spool.root) as living:
+        for other, association in ((dead, "a2"), (living, "a3")):
+            assert other.do(f"open {association}") == other.do("part") == "done"
+            assert other.do(f"keep {association} 1 1") == "again"
+        dead.kill()
+        assert spool.sweep() == 2
+        assert [path.name for path in (spool.root / "associations").iterdir()] == ["a3"]
+        assert len(list((spool.root / "parts").glob("*.part"))) == 1
+        assert only(spool).open_associations == 1
     assert only(spool).instances == (instance.path,)
+    assert spool.sweep() == 1
+
+
+def test_the_folder_of_a_series_of_which_nothing_was_acknowledged_is_swept(spool: Spool) -> None:
+    with spool_process(spool.root) as other:
+        other.do("open a1")
+        other.do("keep a1 1 1")
+        (path,) = spool.incoming.glob("*/*.dcm")
+        path.unlink()
+        spool.sweep()
+        assert path.parent.exists()
+        other.kill()
+        spool.sweep()
+        assert not path.parent.exists()
 
 
 def test_nothing_is_kept_when_the_disk_is_nearly_full(tmp_path: Path) -> None:
@@ -233,3 +371,43 @@ def test_nothing_is_kept_when_the_disk_is_nearly_full(tmp_path: Path) -> None:
         spool.keep(received(small_ct()))
     assert not caught.value.permanent
     assert spool.series() == []
+
+
+def test_space_is_looked_at_anew_when_there_was_too_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free_bytes = 2e6
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free_bytes))
+    spool = Spool(tmp_path, minimum_free_mb=1)
+    spool.keep(received(small_ct(1)))
+    with pytest.raises(SpoolFull):
+        spool.keep(received(small_ct(2, side=800)))
+    free_bytes = 2.4e6
+    spool.keep(received(small_ct(2, side=800)))
+    free_bytes = 1.1e6
+    with pytest.raises(SpoolFull):
+        spool.keep(received(small_ct(3, side=400)))
+    assert len(only(spool).instances) == 2
+
+
+def test_an_old_answer_about_space_does_not_let_the_disk_run_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def disk_usage(path: Path) -> SimpleNamespace:
+        nonlocal asked
+        asked += 1
+        return SimpleNamespace(free=100e6)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    space = FreeSpace(tmp_path, 32.0)
+    for _ in range(100):
+        space.require(100_000)  # 10 MB in all, of which 2 may go without a look
+    assert asked == 6
+    space.require(1)
+    assert asked == 6
+    time.sleep(1.05)
+    space.require(1)
+    assert asked == 7
+    space.full()
+    space.require(1)
+    assert asked == 8

@@ -1,0 +1,56 @@
+"""What a person or a script reads about destinations: what is stored where, and whether that was confirmed."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dicom_node.attempts import Case, standing_attempts
+from dicom_node.delivery_history import instance_states
+
+_NUMBER = re.compile(r"-[0-9]{4}$")
+"""At the end of an object of which there are many."""
+
+
+def destination_fields(case: Case) -> list[dict[str, Any]]:
+    """Each destination with every instance, as plain values."""
+    fields = []
+    for standing in standing_attempts(case.attempts):
+        if not standing.id.destination:
+            continue
+        own = [a for a in case.attempts if a.id.destination == standing.id.destination and not a.id.is_aside]
+        states = instance_states(sorted(own, key=lambda a: (a.id.run, a.id.attempt)))
+        fields.append(
+            {
+                "destination": standing.id.destination,
+                "stage": standing.id.stage.value,
+                "is_settled": standing.is_settled,
+                "code": str(standing.output.get("code", "")),
+                "instances": [{"sop_instance_uid": uid, **state} for uid, state in states.items()],
+            }
+        )
+    return fields
+
+
+def print_destinations(console: Console, case: Case) -> None:
+    """Each destination with its objects; objects of one kind with the same fate stand in one line."""
+    destinations = destination_fields(case)
+    if not destinations:
+        return
+    table = Table("destination", "object", "instances", "stored", "confirmed by", title="Destinations")
+    for destination in destinations:
+        lines: dict[tuple[str, str, str], int] = {}
+        for instance in destination["instances"]:
+            key = (_NUMBER.sub("", instance["object"]), _stored(instance), instance["verified"])
+            lines[key] = lines.get(key, 0) + 1
+        for (role, stored, confirmed), count in lines.items() or {("", "nothing yet", ""): 0}.items():
+            table.add_row(destination["destination"], role, str(count), stored, confirmed)
+    console.print(table)
+
+
+def _stored(instance: Mapping[str, Any]) -> str:
+    if instance["stored"]:
+        return "[green]yes[/]" if instance["status"] == 0 else f"[yellow]yes, with 0x{instance['status']:04X}[/]"
+    return f"[red]no, {instance['reason'] or 'refused with 0x{:04X}'.format(instance['status'])}[/]"

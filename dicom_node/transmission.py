@@ -1,0 +1,223 @@
+"""The work of the stages `deliver`, `verify` and `tell`: one attempt, for one case and one destination.
+
+    deliver   sends what the destination does not have yet; every object is tried, each keeps its own status
+    verify    asks the destination what it has kept; what is missing goes back to `deliver`, with the same UIDs
+    tell      delivers the notice of refusal, which is not verified
+
+Each gives an output, a small dictionary that the engine keeps: the result, in `wait_s` how long to wait before the next
+attempt, and what became of each instance. What earlier attempts brought is read from their outputs.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from dicom_node.attempts import Attempt, AttemptId, Result
+from dicom_node.cases import CaseFolder
+from dicom_node.config import NodeSettings
+from dicom_node.delivery_audit import tell_delivery
+from dicom_node.delivery_history import NOT_CONFIRMED, NOT_STORED, UNVERIFIED, DeliveryHistory
+from dicom_node.errors import ArchiveError, DeliveryError, PeerUnreachable
+from dicom_node.network.commitment import CommitmentBook
+from dicom_node.network.delivery import DeliveryReport, Destination, InstanceDelivery, send
+from dicom_node.network.verification import SentInstance, Verification, verify
+from dicom_node.network.verification_mode import Verify
+from dicom_node.network.web_peer import DicomwebPeer
+from dicom_node.stages import Stage
+
+_QUERIES_BEFORE_MISSING = 3
+"""An archive may list an instance a minute after it has stored it."""
+Output = dict[str, Any]
+
+log = structlog.get_logger()
+
+
+class Transmission:
+    """Sends, asks, and says what comes next.
+
+    Args:
+        settings: of the site.
+        attempts_of: every attempt of a case, in any order.
+        commitment_wait_s: how long an association is held for a commitment on it; other cases wait behind it.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        attempts_of: Callable[[str], list[Attempt]],
+        *,
+        commitment_wait_s: float = 5.0,
+    ) -> None:
+        self._commitment_wait_s = commitment_wait_s
+        self._settings = settings
+        self._attempts_of = attempts_of
+        self._audit = settings.audit_trail()
+        self._book = CommitmentBook.under(settings.data_dir)
+
+    def perform(self, folder: CaseFolder, attempt: AttemptId) -> Output:
+        """One attempt of `deliver`, `verify` or `tell`."""
+        if folder.is_cancelled():
+            return {"result": Result.CANCELLED.value}
+        try:
+            destination = self._settings.destination(attempt.destination)
+        except KeyError:
+            return _failed("UNKNOWN_DESTINATION", "The site has no destination of this name any more.")
+        paths, absent = self._ordered(folder, attempt)
+        if absent:
+            why = f"The site orders objects that were not made ({', '.join(absent)}); `perfnode rerun` makes them."
+            return _failed("OBJECTS_NOT_MADE", why)
+        if not paths:  # a notice that a result has overtaken, or regions that are all empty
+            return {"result": Result.DONE.value, "instances": []}
+        history = DeliveryHistory.before(attempt, self._attempts_of(attempt.case_id))
+        work = self._verify if attempt.stage is Stage.VERIFY else self._deliver
+        try:
+            return work(attempt, history, paths, destination)
+        except (DeliveryError, ArchiveError) as fault:
+            said = getattr(fault, "instances", ())
+            if attempt.stage is not Stage.VERIFY and not isinstance(fault, PeerUnreachable):  # then nothing was sent
+                due = {uid: path for path in paths if (uid := SentInstance.of(path).uid) not in history.stored}
+                tell_delivery(self._audit, destination, due, said, fault.code)
+            return self._not_done(attempt, history, fault, said, paths)
+
+    def _ordered(self, folder: CaseFolder, attempt: AttemptId) -> tuple[list[Path], list[str]]:
+        """The files a destination is to get, and the roles that objects were not made for."""
+        if attempt.stage is Stage.TELL:
+            return sorted(folder.notice.glob("*.dcm")), []
+        ordered = [str(role) for role in self._settings.orders[attempt.destination].roles()]
+        made_for = folder.object_facts()["ordered"] if folder.contents.exists() else []
+        return [path for role in ordered for path in folder.objects_of(role)], [r for r in ordered if r not in made_for]
+
+    # -- deliver and tell --------------------------------------------------------------------------------------------
+
+    def _deliver(
+        self, attempt: AttemptId, history: DeliveryHistory, paths: list[Path], destination: Destination | DicomwebPeer
+    ) -> Output:
+        stored = history.stored
+        due = {SentInstance.of(path).uid: path for path in paths}
+        due = {uid: path for uid, path in due.items() if uid not in stored}
+        report = _send(list(due.values()), destination) if due else None
+        instances = report.instances if report else ()
+        tell_delivery(self._audit, destination, due, instances)
+        warnings = sorted({f"0x{i.status:04X}" for i in instances if i.is_warning})
+        self._log(attempt).info("delivered", objects=len(instances), before=len(stored), warnings=warnings)
+        verifies = attempt.stage is Stage.DELIVER and destination.verify is not Verify.NONE
+        return {"result": Result.DONE.value, "instances": _instances(instances, due), "verify": verifies}
+
+    # -- verify ------------------------------------------------------------------------------------------------------
+
+    def _verify(
+        self, attempt: AttemptId, history: DeliveryHistory, paths: list[Path], destination: Destination | DicomwebPeer
+    ) -> Output:
+        instances = [SentInstance.of(path) for path in paths]
+        transaction = _transaction_uid(attempt, (i.uid for i in instances))
+        said = verify(
+            instances,
+            destination,
+            self._book,
+            transaction_uid=transaction,
+            earlier=history.transactions,
+            wait_s=self._commitment_wait_s,
+        )
+        output = {
+            "confirmed": {uid: service.value for uid, service in said.confirmed.items()},
+            "transaction": transaction,
+            **self._verdict(attempt, history, said, destination),
+        }
+        missing, code = len(output.get("missing", ())), output.get("code", "")
+        self._log(attempt).info("verified", confirmed=len(said.confirmed), missing=missing, code=code)
+        return output
+
+    def _verdict(
+        self, attempt: AttemptId, history: DeliveryHistory, said: Verification, destination: Destination | DicomwebPeer
+    ) -> Output:
+        """What follows from what a destination said."""
+        missing = dict(said.missing)
+        if history.asked_in_a_row() + 1 >= _QUERIES_BEFORE_MISSING:
+            missing |= dict.fromkeys(said.absent, "not found by query")
+        if missing:
+            why = f"{destination.name} does not have {len(missing)} object(s) that it took before."
+            again = history.rounds < self._settings.retry.rounds
+            return {**_ended(NOT_STORED, why, again=again), "missing": missing, "wait_s": 0.0}
+        if not said.is_offered:
+            why = f"{destination.name} offers neither Storage Commitment nor queries; it was not asked."
+            return {"result": Result.DONE.value, "code": UNVERIFIED, "message": why}
+        if not said.absent and not said.waiting:
+            return {"result": Result.DONE.value}
+        why = f"{destination.name} has not confirmed {len(said.absent) + len(said.waiting)} object(s) yet."
+        wait_s = history.wait_s(attempt, NOT_CONFIRMED, self._settings.retry)
+        patience = len(self._settings.retry.delays_s)
+        if destination.verify is Verify.AUTO and not said.absent and history.asked_in_a_row() >= patience:
+            return {"result": Result.DONE.value, "code": UNVERIFIED, "message": f"{why} It was asked often enough."}
+        return {**_ended(NOT_CONFIRMED, why, again=wait_s is not None), "wait_s": wait_s or 0.0}
+
+    # -- both --------------------------------------------------------------------------------------------------------
+
+    def _not_done(
+        self,
+        attempt: AttemptId,
+        history: DeliveryHistory,
+        fault: DeliveryError | ArchiveError,
+        instances: Iterable[Any],
+        paths: list[Path],
+    ) -> Output:
+        wait_s = history.wait_s(attempt, fault.code, self._settings.retry, permanent=fault.permanent)
+        self._log(attempt).warning("delivery_failed", code=fault.code, again=wait_s is not None)
+        by_uid = {SentInstance.of(path).uid: path for path in paths}
+        return {
+            **_ended(fault.code, str(fault), again=wait_s is not None),
+            "wait_s": wait_s or 0.0,
+            "permanent": fault.permanent,
+            "instances": _instances(instances, by_uid),
+        }
+
+    def _log(self, attempt: AttemptId) -> Any:
+        return log.bind(
+            case=attempt.case_id, stage=attempt.stage.value, destination=attempt.destination, attempt=attempt.attempt
+        )
+
+
+def following(attempt: AttemptId, output: Output) -> AttemptId | None:
+    """What comes after an attempt on the way of its destination, `None` if nothing does."""
+    if output["result"] == Result.AGAIN:
+        return attempt.following(Stage.DELIVER if output.get("missing") else attempt.stage)
+    if output["result"] == Result.DONE and output.get("verify"):
+        return attempt.following(Stage.VERIFY)
+    return None
+
+
+def _send(paths: list[Path], destination: Destination | DicomwebPeer) -> DeliveryReport:
+    if isinstance(destination, DicomwebPeer):
+        from dicom_node.network.dicomweb import store  # loads an HTTP library that most sites do not need
+
+        return store(paths, destination)
+    return send(paths, destination)
+
+
+def _transaction_uid(attempt: AttemptId, uids: Iterable[str]) -> str:
+    """A UID for one question, the same if it is asked again after a crash (PS3.5 B.2: `2.25.` and a number)."""
+    text = "\n".join(["perfusion-node commitment", str(attempt), *sorted(uids)])
+    return f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}"
+
+
+def _instances(instances: Iterable[InstanceDelivery], by_uid: dict[str, Path]) -> list[Output]:
+    return [
+        {
+            "object": by_uid[i.sop_instance_uid].stem,
+            "sop_instance_uid": i.sop_instance_uid,
+            "status": i.status,
+            "stored": i.is_stored,
+        }
+        for i in instances
+    ]
+
+
+def _ended(code: str, message: str, *, again: bool) -> Output:
+    result = Result.AGAIN if again else Result.FAILED
+    return {"result": result.value, "code": code, "message": message}
+
+
+def _failed(code: str, message: str) -> Output:
+    return _ended(code, message, again=False)

@@ -1,0 +1,246 @@
+"""Nothing that identifies a patient stands anywhere but in DICOM files and in what must name its series.
+
+A real node at log level debug takes good, refused, interrupted, malformed, conflicting, lossy and structure set
+transfers of one canary patient, delivers, fails to deliver, and loses a child process to kill -9. Then everything that
+was written is searched: logs, standard error, temporary folder, file names, command lines, environment, database,
+audit trail and case folders.
+"""
+
+import os
+import re
+import stat
+import threading
+import time
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from pydicom import Dataset
+from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, MRImageStorage
+
+from dicom_node.attempts import CaseState
+from dicom_node.errors import DeliveryError
+from dicom_node.network.addresses import AeAddress
+from dicom_node.network.delivery import Destination, echo
+from dicom_node.network.storage_folder import StorageFolder
+from inference.ct_series import read_ct_series
+from tests.canaries import ROI_NAME, UID_ROOT, found_in, holding_files, mark
+from tests.peers import associate, eventually, free_port, store_bytes
+from tests.rt_structures import cylinder, structure_set
+from tests.running_node import RunningNode, save_instances
+from tests.small_ct import encoded
+
+SITE = """
+[node]
+port = {port}
+data_dir = "data"
+quiet_period_s = 1.0
+minimum_free_mb = 100
+[work]
+retry_delays_s = [1, 1, 1]
+[inference]
+subtract_structures = ["GTV.*"]
+[log]
+format = "json"
+level = "debug"
+[[destinations]]
+name = "pacs"
+ae_title = "PACS"
+host = "127.0.0.1"
+port = {pacs}
+verify = "none"
+objects = ["parametric-map", "structure-set", "summary-pdf", "summary-image"]
+[[destinations]]
+name = "nobody"
+ae_title = "NOBODY"
+host = "127.0.0.1"
+port = {nobody}
+"""
+MAY_NAME_A_SERIES = re.compile(
+    r"data/cases/[0-9a-f]+/(case\.json|ct\.json|ct\.npz|result\.json|result\.npz|objects\.json)|data/results/[0-9a-f]+\.json"
+)
+"""Files beside DICOM files that hold UIDs and names of subtracted structures, as a result must know what it was made
+from. Nothing else of a patient may stand there."""
+
+
+@dataclass
+class Watched:
+    """What a node's processes showed to everybody on the computer, while it worked."""
+
+    node: RunningNode
+    seen: dict[str, list[str]] = field(default_factory=dict)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def look(self) -> None:
+        while not self.over.wait(0.1):
+            with suppress(psutil.Error, AssertionError):
+                assert self.node.process is not None
+                parent = psutil.Process(self.node.process.pid)
+                for process in (parent, *parent.children(recursive=True)):
+                    with suppress(psutil.Error):
+                        shown = " ".join(process.cmdline()) + repr(process.environ()) + process.name()
+                        if words := found_in(shown.encode()):
+                            self.seen[process.name()] = words
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """A node that has seen it all and has been stopped."""
+
+    node: RunningNode
+    temporary: Path
+    shown: dict[str, list[str]]
+    operator_output: str
+
+
+@pytest.fixture(scope="module")
+def aftermath(tmp_path_factory: pytest.TempPathFactory, thorax_instances: list[Dataset]) -> Aftermath:
+    folder, temporary = tmp_path_factory.mktemp("canary"), tmp_path_factory.mktemp("canary-tmp")
+    pacs = StorageFolder(tmp_path_factory.mktemp("canary-pacs"), AeAddress("PACS", "127.0.0.1", free_port()))
+    pacs.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", free_port()))
+        node.site_file.write_text(SITE.format(port=node.address.port, pacs=pacs.address.port, nobody=free_port()))
+        node.start()
+        watched = Watched(node)
+        watcher = threading.Thread(target=watched.look)
+        watcher.start()
+        try:
+            output = _everything(node, thorax_instances, folder.parent / "canary-sent")
+        finally:
+            watched.over.set()
+            watcher.join()
+            node.stop()
+            pacs.stop()
+    return Aftermath(node, temporary, watched.seen, output)
+
+
+def _everything(node: RunningNode, thorax: list[Dataset], sent: Path) -> str:
+    good = [mark(deepcopy(dataset), 1, number) for number, dataset in enumerate(thorax, start=1)]
+    _send_structures(node, good, sent)
+    node.send(save_instances(good, sent / "good"))
+    _refused(node, thorax, sent)
+    _bad_transfers(node, good)
+    _kill_a_stage(node)
+    assert eventually(lambda: _is_over(node), 500.0), node.log()[-3000:]
+    return "".join(node.perfnode(*words).stdout + node.perfnode(*words).stderr for words in (["cases"], ["status"]))
+
+
+def _send_structures(node: RunningNode, good: list[Dataset], sent: Path) -> None:
+    ct = read_ct_series(good)
+    drawn = structure_set(ct.grid, ct.source, {ROI_NAME: cylinder((20, 21), 30.0, 30.0, 4.0)}, uid=f"{UID_ROOT}.9")
+    node.send(save_instances([mark(drawn, 9, 1)], sent / "structures"))
+
+
+def _refused(node: RunningNode, thorax: list[Dataset], sent: Path) -> None:
+    """Series that end as rejected cases: no CT, too few slices."""
+    magnetic = [mark(deepcopy(dataset), 2, number) for number, dataset in enumerate(thorax[:3], start=1)]
+    for dataset in magnetic:
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
+        dataset.Modality = "MR"
+    node.send(save_instances(magnetic, sent / "mr"))
+    node.send(save_instances([mark(deepcopy(d), 3, n) for n, d in enumerate(thorax[:5], start=1)], sent / "few"))
+
+
+def _bad_transfers(node: RunningNode, good: list[Dataset]) -> None:
+    """What is answered with a failure, cut off, or refused before it can be sent."""
+    dataset = mark(deepcopy(good[0]), 4, 1)
+    content, sop_class, uid = encoded(dataset), str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
+    with suppress(DeliveryError):
+        echo(Destination("node", AeAddress("WRONG", *node.address.endpoint), calling_ae_title="TPS"))
+    association = associate(node.address)
+    assert store_bytes(association, sop_class, uid, content) == 0
+    assert store_bytes(association, sop_class, uid, content[:-2] + b"\1\1") not in (0, None)
+    assert store_bytes(association, sop_class, uid, content[:-100]) not in (0, None)
+    assert store_bytes(association, sop_class, f"{UID_ROOT}.99", content) not in (0, None)
+    association.dul.socket.socket.sendall(b"\x04\0\0\0\0\x40\0\0\0\x3c\1\2" + content[:58])
+    association.abort()
+    association = associate(node.address)
+    broken = content.replace(b"\x28\0\x10\0US\2\0", b"\x28\0\x10\0ZZ\2\0", 1)
+    assert store_bytes(association, sop_class, uid, broken) not in (0, None)
+    association.release()
+    assert not associate(node.address, syntax=JPEGBaseline8Bit).is_established
+    implicit = associate(node.address, syntax=ImplicitVRLittleEndian)
+    assert store_bytes(implicit, sop_class, uid, content) not in (0, None)  # explicit bytes
+    implicit.abort()
+
+
+def _kill_a_stage(node: RunningNode) -> None:
+    """A child process that dies in the middle of the good case; the stage is tried again."""
+    assert node.process is not None
+    parent, deadline = psutil.Process(node.process.pid), time.monotonic() + 200
+    while time.monotonic() < deadline:
+        for child in parent.children(recursive=True):
+            with suppress(psutil.Error):
+                if " infer " in " ".join(child.cmdline()):
+                    time.sleep(0.5)
+                    child.kill()
+                    return
+        time.sleep(0.02)
+    pytest.fail("no stage was seen that could be killed")
+
+
+def _is_over(node: RunningNode) -> bool:
+    """Whether the good case has been delivered to one destination and the refused ones have ended."""
+    states = [case.state for case in node.cases()]
+    good = [case for case in node.cases() if case.state not in (CaseState.REJECTED,)]
+    delivered = any(
+        attempt.id.stage == "deliver" and not attempt.is_active for case in good for attempt in case.attempts
+    )
+    return states.count(CaseState.REJECTED) >= 1 and delivered
+
+
+def test_logs_and_operator_output_name_nobody(aftermath: Aftermath) -> None:
+    log = aftermath.node.log()
+    assert '"level": "debug"' in log
+    assert {"INSTANCE_CONFLICT", "INVALID_INSTANCE", "INSTANCE_MISMATCH"} <= {
+        e.get("code") for e in aftermath.node.events()
+    }
+    assert found_in(log.encode()) == []
+    assert found_in(aftermath.operator_output.encode()) == []
+
+
+def test_every_line_of_the_log_is_an_event(aftermath: Aftermath) -> None:
+    assert [line for line in aftermath.node.log().splitlines() if not line.startswith("{")] == []
+
+
+def test_the_temporary_folder_holds_nothing(aftermath: Aftermath) -> None:
+    assert list(holding_files(aftermath.temporary)) == []
+
+
+def test_no_file_name_says_who(aftermath: Aftermath) -> None:
+    names = [
+        str(path.relative_to(folder))
+        for folder in (aftermath.node.data_dir, aftermath.temporary)
+        for path in folder.rglob("*")
+    ]
+    assert [name for name in names if found_in(name.encode())] == []
+
+
+def test_no_process_shows_who(aftermath: Aftermath) -> None:
+    assert aftermath.shown == {}
+
+
+def test_only_dicom_files_hold_the_patient_and_only_case_data_its_uids(aftermath: Aftermath) -> None:
+    leaks = {}
+    for path, words in holding_files(aftermath.node.folder):
+        name = str(path.relative_to(aftermath.node.folder))
+        if path.suffix == ".dcm":
+            continue
+        if MAY_NAME_A_SERIES.fullmatch(name) and set(words) <= {UID_ROOT, "ZZROINAME"}:
+            continue
+        leaks[name] = words
+    assert leaks == {}
+
+
+def test_what_holds_the_patient_is_readable_by_nobody_else(aftermath: Aftermath) -> None:
+    open_to_others = [
+        f"{path.relative_to(aftermath.node.folder)} {stat.filemode(path.stat().st_mode)}"
+        for path in (aftermath.node.data_dir, *aftermath.node.data_dir.rglob("*"))
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) and os.path.lexists(path)
+    ]
+    assert open_to_others == []
