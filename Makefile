@@ -13,7 +13,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test check format docs bench-chain bench-objects bench-send bench-receive torture fuzz clean
+.PHONY: demo test check format docs bench-chain bench-objects bench-send bench-receive torture torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -49,6 +49,10 @@ bench-receive: $(VENV)/installed-test  ## Our receiver beside stock pynetdicom, 
 
 torture: $(VENV)/installed-test  ## Hostile peers, broken transfers and killed receivers beside a good sender. TORTURE_S=seconds.
 	$(BIN)/python -m tests.torture.run --seconds $(TORTURE_S)
+
+torture-write: $(VENV)/installed-test  ## Kill the writing process at every system call, fail each call, cut the power. Needs strace.
+	$(BIN)/python -m tests.torture.write_path
+	$(BIN)/python -m tests.torture.power_loss
 
 fuzz: $(VENV)/installed-fuzz  ## Bytes nobody would send on purpose, into all that reads bytes. FUZZ_S=seconds for all targets.
 	failed=0; for target in reader receiver structures; do \

@@ -25,6 +25,7 @@
     │  └─ NodeBusy                         the node has too much to do, or too little disk, to fetch more now
     └─ DeliveryError                       per destination
        ├─ PeerUnreachable                  no association; tried again for as long as it takes
+       │  └─ QueryInterrupted              an association was made, and ended without an answer
        ├─ DeliveryInterrupted              the status of an object is unknown; sent again with the same UID
        ├─ CommitmentRefused                the archive does not commit, or refused to be asked
        ├─ UnknownTransaction               a commitment came that nobody asked for
@@ -290,6 +291,12 @@ class PeerUnreachable(DeliveryError):
         self.address = address
         self.reason = reason
         super().__init__(f"{address} cannot be reached: {reason}.")
+
+
+class QueryInterrupted(PeerUnreachable):
+    """The peer took the association for a query and then ended it, or did not answer."""
+
+    code = "QUERY_INTERRUPTED"
 
 
 class DeliveryInterrupted(DeliveryError):

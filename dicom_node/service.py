@@ -37,6 +37,8 @@ from dicom_node.reception.spool import Spool
 from dicom_node.structures import StructureStore
 
 _LOOK_S = 0.5
+_STOP_LIMIT_S = 55.0
+"""Receivers get 30 s to finish, the engine 5 s; service managers kill after 90 s."""
 _COMMITMENTS_KEPT_S = 30 * 86400.0
 """An archive that answers a request for commitment later than this is not believed."""
 
@@ -71,6 +73,7 @@ def serve(settings: NodeSettings) -> None:
             log.info("node_ready", ae_title=settings.receiver.ae_title, port=receiver.port)
             _watch(intake, CertificateWatch(settings), stopping)
             log.info("node_stopping")
+            _end_for_certain()
             receiver.stop()
             audit.node_stopped()
         engine.close()
@@ -156,6 +159,18 @@ def _watch(intake: Intake, certificates: CertificateWatch, stopping: threading.E
             intake.take_complete()
         except Exception as fault:  # the disk, or a bug; the series stays in the spool and is looked at again
             log.error("intake_failed", code="INTAKE_FAILED", kind=type(fault).__name__)
+
+
+def _end_for_certain() -> None:
+    """End the process after a while, whatever still waits in it; what it was doing is repeated at the next start."""
+
+    def end() -> None:
+        structlog.get_logger().error("node_stop_overdue", code="STOP_OVERDUE", after_s=_STOP_LIMIT_S)
+        os._exit(1)
+
+    timer = threading.Timer(_STOP_LIMIT_S, end)
+    timer.daemon = True
+    timer.start()
 
 
 def _stop_on_signals() -> threading.Event:

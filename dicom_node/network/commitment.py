@@ -47,6 +47,7 @@ from dicom_node.network.requestor import Peer, association
 log = structlog.get_logger()
 
 _ANSWERED_WITHIN_S: Final = 2.0
+_LOOK_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,9 @@ def request_commitment(
     arrived, answered = threading.Event(), threading.Event()
 
     def on_report(event: Any) -> tuple[int, None]:
-        status = take_report(event, book)
-        if status == SUCCESS:
-            arrived.set()
-        return status, None
+        answered.clear()
+        arrived.set()  # from here on we owe a response, and must not release before it is sent
+        return take_report(event, book), None
 
     def on_sent(event: Any) -> None:
         if arrived.is_set() and isinstance(event.pdu, P_DATA_TF):  # the response to the report is all we send by then
@@ -153,9 +153,8 @@ def request_commitment(
             raise CommitmentRefused(str(peer.address), CLASS_NOT_SUPPORTED)
         _ask(opened, peer, action_information(transaction_uid, instances))
         deadline = time.monotonic() + wait_s
-        while opened.is_established and time.monotonic() < deadline:
-            if arrived.wait(0.05) or book.report(transaction_uid) is not None:
-                break
+        while opened.is_established and time.monotonic() < deadline and book.report(transaction_uid) is None:
+            time.sleep(_LOOK_S)
         if arrived.is_set():
             answered.wait(_ANSWERED_WITHIN_S)
     return book.report(transaction_uid)

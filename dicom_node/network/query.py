@@ -21,7 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
-from dicom_node.errors import PeerUnreachable, QueryRefused, QueryTooWide
+from dicom_node.errors import PeerUnreachable, QueryInterrupted, QueryRefused, QueryTooWide
 from dicom_node.network.requestor import Peer, association
 
 log = structlog.get_logger()
@@ -306,7 +306,7 @@ def _responses(opened: Any, peer: Peer, question: Dataset) -> Generator[tuple[in
     for response, identifier in opened.send_c_find(question, FIND):
         status = response.get("Status")
         if status is None:
-            raise PeerUnreachable(str(peer.address), "it did not answer the query")
+            raise QueryInterrupted(str(peer.address), "it did not answer the query")
         if time.monotonic() > deadline:
             raise PeerUnreachable(str(peer.address), "its answers to a query took too long")
         yield int(status), identifier

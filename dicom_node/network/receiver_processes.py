@@ -7,6 +7,7 @@ is started.
 """
 
 import contextlib
+import os
 import pickle
 import signal
 import socket
@@ -159,6 +160,7 @@ class ReceiverProcesses:
             [sys.executable, "-m", module, str(number), *map(str, descriptors)],
             stdin=subprocess.PIPE,
             pass_fds=descriptors,
+            env={"MALLOC_ARENA_MAX": "2", **os.environ},  # with one for each thread, 300 peers cost twice the memory
         )
         if not _tell(process, pickle.dumps(self._parts)):
             process.kill()

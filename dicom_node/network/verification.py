@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from pydicom import dcmread
 
-from dicom_node.errors import CommitmentRefused, QueryRefused
+from dicom_node.errors import CommitmentRefused, DeliveryInterrupted, QueryInterrupted, QueryRefused
 from dicom_node.network.commitment import CommitmentBook, request_commitment
 from dicom_node.network.commitment_messages import (
     CLASS_INSTANCE_CONFLICT,
@@ -21,7 +21,7 @@ from dicom_node.network.commitment_messages import (
     CommitmentReport,
     InstanceReference,
 )
-from dicom_node.network.delivery import SOP_CLASS_NOT_SUPPORTED, Destination
+from dicom_node.network.delivery import Destination
 from dicom_node.network.query import find_instances
 from dicom_node.network.verification_mode import Verify
 from dicom_node.network.web_peer import DicomwebPeer
@@ -99,7 +99,7 @@ def verify(
     if rest and isinstance(destination, Destination) and destination.verify in (Verify.AUTO, Verify.COMMITMENT):
         try:
             report = request_commitment([i.reference for i in rest], destination, transaction_uid, book, wait_s=wait_s)
-        except CommitmentRefused:
+        except (CommitmentRefused, DeliveryInterrupted):  # some archives abort what they do not allow
             if destination.verify is Verify.COMMITMENT:
                 raise
         else:
@@ -107,7 +107,12 @@ def verify(
             confirmed, missing = _said([*reports, report] if report else reports)
     rest = [i for i in instances if i.uid not in confirmed and i.uid not in missing]
     if rest and destination.verify in (Verify.AUTO, Verify.FIND):
-        found = _listed(rest, destination)
+        try:
+            found = _listed(rest, destination)
+        except QueryInterrupted:
+            if destination.verify is not Verify.AUTO:
+                raise
+            found, taken = None, True  # some archives abort what they do not allow; others are only busy
         listed = found is not None
         confirmed |= {i.uid: Verify.FIND for i in rest if i.uid in (found or ())}
     left = tuple(i.uid for i in rest if i.uid not in confirmed)
@@ -135,8 +140,8 @@ def _listed(instances: Sequence[SentInstance], destination: Destination | Dicomw
     try:
         for study, series in sorted({(i.study_instance_uid, i.series_instance_uid) for i in instances}):
             found |= _instances_at(destination, study, series)
-    except QueryRefused as fault:
-        if fault.status == SOP_CLASS_NOT_SUPPORTED and destination.verify is Verify.AUTO:
+    except QueryRefused:
+        if destination.verify is Verify.AUTO:  # not offered, or not to us
             return None
         raise
     return found

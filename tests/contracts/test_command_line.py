@@ -8,7 +8,24 @@ import typer.main
 
 from dicom_node.cli import app
 
-COMMANDS = ("serve", "demo", "process", "check", "send", "echo", "fetch", "jobs", "show", "retry", "rerun", "cancel", "release", "discard", "rules", "audit")
+COMMANDS = (
+    "serve",
+    "demo",
+    "process",
+    "check",
+    "send",
+    "echo",
+    "fetch",
+    "jobs",
+    "show",
+    "retry",
+    "rerun",
+    "cancel",
+    "release",
+    "discard",
+    "rules",
+    "audit",
+)
 
 
 def test_all_promised_commands_exist_with_help() -> None:

@@ -332,6 +332,19 @@ def test_an_instance_deleted_in_orthanc_after_it_was_stored_is_sent_again(tmp_pa
     assert case.attempts[-1].output["confirmed"] == dict.fromkeys(EVERYTHING, verify)
 
 
+@pytest.mark.peers
+@pytest.mark.parametrize("may_ask", [True, False])
+def test_orthanc_as_it_is_installed_does_not_know_us_and_the_case_does_not_fail_for_that(
+    tmp_path: Path, may_ask: bool
+) -> None:
+    with orthanc(tmp_path / "orthanc", options={"DicomAlwaysAllowFind": may_ask}) as pacs:
+        case = make_case(tmp_path, pacs.address)
+        assert case.run() is CaseState.DELIVERED
+        assert len(pacs.get("/instances")) == 4
+    unsure = ["verify NOT_CONFIRMED"] * 3  # an archive that ends the association may only be busy
+    assert case.way == ["deliver done", *(["verify done"] if may_ask else [*unsure, "verify UNVERIFIED"])]
+
+
 def test_a_notice_is_not_verified(tmp_path: Path, pacs: KeepingPacs) -> None:
     with keeping_pacs(pacs) as address:
         case = make_case(tmp_path, address)

@@ -184,6 +184,7 @@ def test_a_held_file_is_held_by_its_process_alone(tmp_path: Path) -> None:
     go_read, go_write = os.pipe()
     child = os.fork()
     if child == 0:
+        os.close(go_write)  # so that it ends with the test, however that ends
         os.read(go_read, 1)
         os._exit(0 if is_held(path) else 1)
     held.release()
