@@ -6,7 +6,7 @@ Each sends 200 synthetic CT slices of 512×512 pixels (105 MB) over one associat
 within each round, to
 
     storescp       dcmtk as hospitals have it: Nagle's algorithm on, so it answers in two packets 40 ms apart
-    storescp, ND   the same with TCP_NODELAY=1
+    storescp, nodelay   the same with TCP_NODELAY=1
     our receiver   which answers after fsync
 
 Stock pynetdicom is `dcmread` and `send_c_store` with default settings, as its documentation shows it. Time is from the
@@ -125,7 +125,7 @@ def our_receiver(folder: Path) -> Iterator[int]:
 
 RECEIVERS: dict[str, Callable[[Path], "contextmanager[int]"]] = {
     "storescp": lambda folder: storescp(folder, nodelay=False),
-    "storescp, ND": lambda folder: storescp(folder, nodelay=True),
+    "storescp, nodelay": lambda folder: storescp(folder, nodelay=True),
     "our receiver": our_receiver,
 }
 

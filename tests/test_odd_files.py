@@ -9,7 +9,8 @@ from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import CTImageStorage, ImplicitVRLittleEndian
 
 from dicom_node.errors import InvalidInstance
-from dicom_node.network.receiver import STORAGE_CLASSES, ReceiverSettings
+from dicom_node.network.acceptance import STORAGE_CLASSES
+from dicom_node.network.receiver import ReceiverSettings
 from dicom_node.reception.encoded_dataset import read_header
 from inference.ct_pixels import slice_hu
 from inference.ct_series import read_ct_files, read_ct_series

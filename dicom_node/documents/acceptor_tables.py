@@ -7,6 +7,13 @@ from pydicom.uid import UID
 from pynetdicom.sop_class import RTStructureSetStorage, Verification
 
 from dicom_node.documents.page import Tables, table
+from dicom_node.network.acceptance import (
+    LOSSY_TRANSFER_SYNTAXES,
+    STATUS_BY_ERROR,
+    STORAGE_CLASSES,
+    SUCCESS,
+    TRANSFER_SYNTAXES,
+)
 from dicom_node.network.access import (
     ADDRESS_NOT_ALLOWED,
     UNKNOWN_CALLING_AE,
@@ -17,14 +24,7 @@ from dicom_node.network.access import (
     parse_network,
 )
 from dicom_node.network.commitment_messages import FAILURE_REASONS, MAXIMUM_INSTANCES, PUSH_MODEL
-from dicom_node.network.receiver import (
-    LOSSY_TRANSFER_SYNTAXES,
-    STATUS_BY_ERROR,
-    STORAGE_CLASSES,
-    SUCCESS,
-    TRANSFER_SYNTAXES,
-    ReceiverSettings,
-)
+from dicom_node.network.receiver import ReceiverSettings
 from inference.ct_frames import CT_CLASSES
 
 FURTHER_STATUSES: Final[Mapping[str, str]] = {

@@ -14,9 +14,9 @@ from pynetdicom.sop_class import (
 )
 
 from dicom_node.documents.page import Tables, table
+from dicom_node.network.acceptance import STORAGE_CLASSES
 from dicom_node.network.delivery import InstanceDelivery
 from dicom_node.network.query import SERIES_FIELDS, STUDY_FIELDS
-from dicom_node.network.receiver import STORAGE_CLASSES
 from dicom_node.network.verification_mode import Verify
 from dicom_node.objects.kinds import OBJECT_SERIES
 

@@ -32,6 +32,7 @@ from dicom_node.errors import (
     RetrievalIncomplete,
     StoreRefused,
 )
+from dicom_node.network.acceptance import TRANSFER_SYNTAXES
 from dicom_node.network.delivery import DeliveryReport, InstanceDelivery
 from dicom_node.network.foreign_file import read_foreign_file
 from dicom_node.network.multipart import CONTENT_TYPE, CutOff, MultipartUpload, boundary_of, parts
@@ -50,7 +51,6 @@ from dicom_node.network.query import (
     studies_in,
     study_keys,
 )
-from dicom_node.network.receiver import TRANSFER_SYNTAXES
 from dicom_node.network.retrieve import Kept, kept_as_one
 from dicom_node.network.web_peer import DicomwebPeer
 from dicom_node.network.web_session import (

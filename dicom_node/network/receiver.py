@@ -1,8 +1,7 @@
 """Storage SCP and Verification SCP: answers Success only after the spool holds the instance durably.
 
 Nothing is decoded here. What is refused is refused with a status of PS3.4 table B.2-1 and a line in the log that holds
-a code and no patient data. More image classes than CT are accepted on purpose: a wrong series then ends as a case with
-a reason that a person can read, not as a silent line in the sender's log.
+a code and no patient data. What is accepted, and with which status a refusal is answered, stands in `acceptance`.
 """
 
 import socket
@@ -13,38 +12,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import structlog
-from pydicom.uid import (
-    JPEG2000,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import A_RELEASE
-from pynetdicom.sop_class import (
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    MRImageStorage,
-    NuclearMedicineImageStorage,
-    PositronEmissionTomographyImageStorage,
-    RTStructureSetStorage,
-    SecondaryCaptureImageStorage,
-    Verification,
-)
+from pynetdicom.sop_class import Verification
 
 from dicom_node.audit.trail import AuditTrail, NoAuditTrail, StudyTransfer
-from dicom_node.errors import InstanceConflict, InstanceMismatch, InvalidInstance, NodeError, SpoolError, SpoolFull
+from dicom_node.errors import NodeError
+from dicom_node.network.acceptance import (
+    LOSSY_TRANSFER_SYNTAXES,
+    STATUS_BY_ERROR,
+    STORAGE_CLASSES,
+    SUCCESS,
+    TRANSFER_SYNTAXES,
+)
 from dicom_node.network.accepted_association import AcceptedAssociation
 from dicom_node.network.access import AccessPolicy, Refusal
 from dicom_node.network.bounded_server import BoundedServer
@@ -56,50 +36,9 @@ from dicom_node.reception.spool import ReceivedBytes, ReceivedInstance, Spool
 
 log = structlog.get_logger()
 
-STORAGE_CLASSES: Final = (
-    CTImageStorage,
-    EnhancedCTImageStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    RTStructureSetStorage,
-    MRImageStorage,
-    PositronEmissionTomographyImageStorage,
-    NuclearMedicineImageStorage,
-    SecondaryCaptureImageStorage,
-)
-"""Accepted SOP classes, Verification apart."""
-
-TRANSFER_SYNTAXES: Final = (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    RLELossless,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEG2000Lossless,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-)
-"""Accepted transfer syntaxes, best first. No deflated one: 0.5 MB can inflate to 512 MB."""
-
-LOSSY_TRANSFER_SYNTAXES: Final = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
-"""Accepted only where the site says so: the HU of such images are not those that were measured."""
 
 _CANNOT_DECIDE: Final = Refusal("ACCESS_CHECK_FAILED", 2, 1, 1)
 """Rejected transient, by the service user, no reason given (PS3.8 table 9-21)."""
-
-SUCCESS: Final = 0x0000
-STATUS_BY_ERROR: Final[tuple[tuple[type[Exception], int], ...]] = (
-    (SpoolFull, 0xA700),
-    (OSError, 0xA700),
-    (InstanceMismatch, 0xA900),
-    (InstanceConflict, 0xC001),
-    (InvalidInstance, 0xC000),
-    (SpoolError, 0xA700),
-    (Exception, 0xC002),
-)
-"""C-STORE status by error, the first that fits (PS3.4 table B.2-1: A7xx out of resources, A9xx data set does not match
-SOP class, Cxxx cannot understand). A conflict is not answered 0111, which senders take for "is stored"."""
 
 
 class Service(Protocol):

@@ -27,8 +27,8 @@ from pynetdicom.sop_class import (
 
 from dicom_node.audit.trail import AuditTrail, NoAuditTrail, StudyTransfer
 from dicom_node.errors import InstanceMismatch, NodeError, PeerUnreachable, QueryRefused, RetrievalIncomplete
+from dicom_node.network.acceptance import STATUS_BY_ERROR, SUCCESS, TRANSFER_SYNTAXES
 from dicom_node.network.query import SOP_CLASS_NOT_SUPPORTED, ArchivePeer, FoundSeries, checked_uid
-from dicom_node.network.receiver import STATUS_BY_ERROR, SUCCESS, TRANSFER_SYNTAXES
 from dicom_node.network.requestor import Peer, association
 from dicom_node.reception.encoded_dataset import read_header
 from dicom_node.reception.spool import ReceivedBytes, Spool, key_of

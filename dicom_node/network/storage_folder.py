@@ -29,10 +29,10 @@ from pynetdicom.sop_class import (
 )
 
 from dicom_node.durable_files import make_directory, write_durably
+from dicom_node.network.acceptance import TRANSFER_SYNTAXES
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.bounded_server import BoundedServer
 from dicom_node.network.bounded_sockets import SocketLimits, set_pynetdicom_defaults
-from dicom_node.network.receiver import TRANSFER_SYNTAXES
 from dicom_node.reception.part10 import file_preamble
 
 log = structlog.get_logger()

@@ -14,10 +14,11 @@ from pynetdicom.sop_class import CTImageStorage, MRImageStorage
 
 from dicom_node.audit.trail import NoAuditTrail, StudyTransfer
 from dicom_node.errors import PeerUnreachable, QueryRefused, RetrievalIncomplete
+from dicom_node.network.acceptance import TRANSFER_SYNTAXES
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, send
 from dicom_node.network.query import ArchivePeer, FoundSeries
-from dicom_node.network.receiver import TRANSFER_SYNTAXES, Receiver, ReceiverSettings
+from dicom_node.network.receiver import Receiver, ReceiverSettings
 from dicom_node.network.retrieve import FETCHED_CLASSES, GET, get_series, move_series
 from dicom_node.reception.spool import Spool, SpooledSeries
 from tests.peers import dcmqrscp, eventually, free_port, orthanc, scripted_archive, scripted_pacs
