@@ -284,6 +284,20 @@ def associate(
     )
 
 
+def rejection(address: AeAddress, calling_ae_title: str = "SCANNER") -> tuple[int, int, int]:
+    """Result, source and reason with which the peer rejects an association; it must never accept one.
+
+    pynetdicom takes a rejection that comes at once for a failed connection, so it is asked again then.
+    """
+    for _ in range(20):
+        association = associate(address, calling_ae_title=calling_ae_title)
+        assert not association.is_established
+        if association.is_rejected:
+            answer = association.acceptor.primitive
+            return answer.result, answer.result_source, answer.diagnostic
+    raise AssertionError("the connection was closed without a rejection")
+
+
 def store_bytes(association: Any, sop_class_uid: str, sop_instance_uid: str, encoded: bytes) -> int | None:
     """Send a C-STORE whose dataset need not be one; the status, or None if there is no answer."""
     request = C_STORE()

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, UID_dictionary
 from pynetdicom import AE, build_context
-from pynetdicom.association import Association
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 from dicom_node.errors import StoreRefused
@@ -23,7 +22,7 @@ from dicom_node.network.commitment_service import CommitmentService
 from dicom_node.network.delivery import Destination, InstanceDelivery, send
 from dicom_node.network.receiver import Receiver, ReceiverSettings
 from dicom_node.reception.spool import Spool
-from tests.peers import associate, scripted_pacs, store_bytes
+from tests.peers import associate, rejection, scripted_pacs, store_bytes
 from tests.small_ct import encoded, small_ct, write_series
 
 PAGE = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8")
@@ -105,15 +104,7 @@ def test_every_stated_failure_status_of_storage_is_answered_for_its_reason(tmp_p
 
 
 def refused(node: AeAddress, calling: str, called: str) -> tuple[int, int, int]:
-    entity = AE(calling)
-    for _ in range(20):  # the library takes a rejection for a failed connection if it comes very soon
-        association: Association = entity.associate(*node.endpoint, [build_context(Verification)], ae_title=called)
-        assert not association.is_established
-        if association.is_rejected:
-            break
-    assert association.is_rejected
-    answer = association.acceptor.primitive
-    return answer.result, answer.result_source, answer.diagnostic
+    return rejection(AeAddress(called, node.host, node.port), calling)
 
 
 def test_every_stated_rejection_happens_as_stated(tmp_path: Path) -> None:

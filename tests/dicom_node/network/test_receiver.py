@@ -90,7 +90,7 @@ def test_only_listed_calling_ae_titles_are_accepted(spool: Spool) -> None:
     receiver = Receiver(spool, ReceiverSettings("PERFNODE", port=0, access=access))
     receiver.start()
     try:
-        assert associate(receiver, "STRANGER").is_rejected
+        assert peers.rejection(address(receiver), "STRANGER") == (1, 1, 3)
         good = associate(receiver, "SCANNER")
         assert good.is_established
         good.release()
@@ -312,7 +312,7 @@ def drip(client: socket.socket) -> None:
 def test_more_associations_than_allowed_are_rejected_not_queued(receiver: Receiver) -> None:
     held = [associate(receiver) for _ in range(4)]
     assert all(association.is_established for association in held)
-    assert associate(receiver).is_rejected
+    assert peers.rejection(address(receiver)) == (2, 3, 2)
     for association in held:
         association.release()
     assert is_idle(receiver)
