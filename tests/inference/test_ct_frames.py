@@ -270,9 +270,10 @@ def test_an_average_over_a_breath_is_read(image: FileDataset, small: DigitalThor
 def test_a_series_that_would_take_too_much_memory_is_refused_by_its_headers(
     image: FileDataset, pristine: list[FileDataset]
 ) -> None:
-    for dataset in (image, *pristine):
+    images = deepcopy(pristine)
+    for dataset in (image, *images):
         dataset.Rows, dataset.Columns = 4096, 4096
-    for series in ([image], pristine):
+    for series in ([image], images):
         with pytest.raises(errors.SeriesTooLarge) as raised:
             read_ct_series(series, most_memory_mb=1024)
         assert raised.value.needed_mb is not None
