@@ -99,20 +99,6 @@ def test_another_rule_gives_a_result_that_supersedes_and_the_same_rule_the_same_
         assert old.SOPInstanceUID in new.to_json(), series  # the reference, wherever the class has it
 
 
-def test_late_slices_give_a_result_that_supersedes_the_one_without_them(
-    tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path]
-) -> None:
-    with running_node(tmp_path / "node", [pacs.address], orders=['objects = ["structure-set"]']) as node:
-        node.send(thorax_files[:-1])
-        node.finished_cases()
-        (first,) = headers(pacs)
-        node.send(thorax_files[-1:])
-        node.finished_cases(2)
-        (revised,) = [header for header in headers(pacs) if header.SOPInstanceUID != first.SOPInstanceUID]
-        (reference,) = revised.PredecessorStructureSetSequence
-        assert reference.ReferencedSOPInstanceUID == first.SOPInstanceUID
-
-
 def make_faulty(node: RunningNode) -> None:
     """Spoil the map of the only case after it was made and before it is checked."""
 

@@ -74,19 +74,6 @@ def test_a_cancelled_case_is_not_sent_until_it_is_retried_and_sending_again_deli
         assert {path: path.read_bytes() for path in pacs.instances()} == first
 
 
-def test_late_slices_make_a_new_case_of_the_whole_series(
-    tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path]
-) -> None:
-    pacs.start()
-    with running_node(tmp_path / "node", [pacs.address]) as node:
-        node.send(thorax_files[:-1])
-        node.finished_cases()
-        node.send(thorax_files[-1:])
-        cases = node.finished_cases(2)
-        sizes = sorted(node.folder_of(case).record().instances for case in cases)
-        assert sizes == [len(thorax_files) - 1, len(thorax_files)]
-
-
 def test_the_node_stops_cleanly_on_sigterm(tmp_path: Path, pacs: StorageFolder) -> None:
     with running_node(tmp_path / "node", [pacs.address]) as node:
         assert node.stop() == 0
