@@ -9,6 +9,8 @@ TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)
 TORCH_VERSION := 2.13.0
 CT ?=
 TORTURE_S ?= 300
+# `shown`: limits of time are printed and do not fail the run, as on a machine that does other work too.
+TORTURE_TIMES ?= required
 FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
@@ -48,7 +50,7 @@ bench-receive: $(VENV)/installed-test  ## Our receiver beside stock pynetdicom, 
 	$(BIN)/python -m benchmarks.receive
 
 torture: $(VENV)/installed-test  ## Hostile peers, broken transfers and killed receivers beside a good sender. TORTURE_S=seconds.
-	$(BIN)/python -m tests.torture.run --seconds $(TORTURE_S)
+	$(BIN)/python -m tests.torture.run --seconds $(TORTURE_S) --times $(TORTURE_TIMES)
 
 torture-write: $(VENV)/installed-test  ## Kill the writing process at every system call, fail each call, cut the power. Needs strace.
 	$(BIN)/python -m tests.torture.write_path

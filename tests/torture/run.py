@@ -88,12 +88,14 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=10_000, help="at most so many by broken transfers and kills")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--sockets", type=int, default=300)
+    parser.add_argument("--times", choices=("required", "shown"), default="required",
+                        help="whether limits of time count, or are only shown, as on a shared machine")  # fmt: skip
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         figures = torture(Plan(given.seconds, given.faults, given.seed, given.sockets), Path(folder))
     print(figures.table())
-    sys.exit(0 if figures.kept else 1)
+    sys.exit(0 if figures.kept(times_too=given.times == "required") else 1)
 
 
 if __name__ == "__main__":
