@@ -68,15 +68,15 @@ def serve(settings: NodeSettings) -> None:
         with JobBook(settings.data_dir) as jobs, _shipped(audit, settings):
             intake = _intake(settings, spool, jobs)
             intake.recover()
-            receiver.start()
             audit.node_started()
+            receiver.start()
             log.info("node_ready", ae_title=settings.receiver.ae_title, port=receiver.port)
             _watch(intake, CertificateWatch(settings), stopping)
             log.info("node_stopping")
             _end_for_certain()
             receiver.stop()
+            engine.close()
             audit.node_stopped()
-        engine.close()
 
 
 def self_test(settings: NodeSettings) -> None:

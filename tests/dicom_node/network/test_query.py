@@ -203,10 +203,9 @@ def test_a_flood_that_does_not_listen_ends_all_the_same() -> None:
             sent.append(number)
             yield 0xFF00, answer(StudyInstanceUID=f"{STUDY}.{number + 1}", PatientID="P1")
 
-    started = time.monotonic()
     with scripted_archive(FINDS, [(evt.EVT_C_FIND, on_find)]) as address, pytest.raises(QueryTooWide):
         find_studies(archive(address), patient_id="P1", limit=20)
-    assert time.monotonic() - started < 10
+    assert len(sent) < 100_000
 
 
 def test_a_silent_archive_is_given_up_and_leaves_no_thread() -> None:
