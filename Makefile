@@ -8,6 +8,8 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)
 TORCH_VERSION := 2.13.0
 CT ?=
+# More than half of the time of the tests is waiting, for quiet periods and for peers.
+WORKERS ?= 2
 TORTURE_S ?= 300
 # `shown`: limits of time are printed and do not fail the run, as on a machine that does other work too.
 TORTURE_TIMES ?= required
@@ -20,8 +22,8 @@ VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
 
-test: $(VENV)/installed-test $(VIEWERS)  ## Run the tests.
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-test $(VIEWERS)  ## Run the tests, as many files at a time as WORKERS.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(VENV)/installed-dev  ## Style, types, import contracts, spelling.
 	$(BIN)/ruff check .

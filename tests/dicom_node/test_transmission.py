@@ -345,6 +345,18 @@ def test_orthanc_as_it_is_installed_does_not_know_us_and_the_case_does_not_fail_
     assert case.way == ["deliver done", *(["verify done"] if may_ask else [*unsure, "verify UNVERIFIED"])]
 
 
+@pytest.mark.peers
+def test_a_web_service_gets_every_object_and_is_asked_whether_it_has_them(tmp_path: Path) -> None:
+    with orthanc(tmp_path / "orthanc", dicomweb=True) as archive:
+        case = make_case(tmp_path, archive.address)
+        site = {"name": "pacs", "dicomweb_url": archive.dicomweb_url, "objects": ["parametric-map", "mr-twin"]}
+        case.settings = parse_settings({"node": {"data_dir": "data"}, "destinations": [site]}, base=tmp_path)
+        assert case.run() is CaseState.DELIVERED
+        assert len(archive.get("/instances")) == 4
+    assert case.way == ["deliver done", "verify done"]
+    assert case.attempts[-1].output["confirmed"] == dict.fromkeys(EVERYTHING, "find")
+
+
 def test_a_notice_is_not_verified(tmp_path: Path, pacs: KeepingPacs) -> None:
     with keeping_pacs(pacs) as address:
         case = make_case(tmp_path, address)
