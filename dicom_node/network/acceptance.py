@@ -8,19 +8,9 @@ from typing import Final
 
 from pydicom.uid import (
     JPEG2000,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
     JPEGLSNearLossless,
-    RLELossless,
 )
 from pynetdicom.sop_class import (
     CTImageStorage,
@@ -34,6 +24,7 @@ from pynetdicom.sop_class import (
 )
 
 from dicom_node.errors import InstanceConflict, InstanceMismatch, InvalidInstance, SpoolError, SpoolFull
+from inference.ct_syntaxes import LOSSLESS
 
 STORAGE_CLASSES: Final = (
     CTImageStorage,
@@ -47,19 +38,9 @@ STORAGE_CLASSES: Final = (
 )
 """Accepted SOP classes, Verification apart."""
 
-TRANSFER_SYNTAXES: Final = (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    RLELossless,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    JPEG2000Lossless,
-    HTJ2KLossless,
-    HTJ2KLosslessRPCL,
-)
-"""Accepted transfer syntaxes, best first. No deflated one: 0.5 MB can inflate to 512 MB."""
+TRANSFER_SYNTAXES: Final = LOSSLESS
+"""Accepted transfer syntaxes, best first: those that the reader decodes once at every start. No deflated one: 0.5 MB
+can inflate to 512 MB."""
 
 LOSSY_TRANSFER_SYNTAXES: Final = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000)
 """Accepted only where the site says so: the HU of such images are not those that were measured."""
