@@ -11,12 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from dicom_node.audit.syslog import TLS_PORT, UDP_PORT, SyslogServer
 from dicom_node.audit.trail import AuditSettings, AuditTrail, audit_folder
+from dicom_node.cases import CaseStore
 from dicom_node.errors import ConfigurationError
+from dicom_node.job_database import JobDatabase, server_database
 from dicom_node.network.access import AccessPolicy, Sender, parse_network
 from dicom_node.network.delivery import Destination
 from dicom_node.network.query import ArchivePeer
@@ -33,7 +36,15 @@ from dicom_node.reception.completeness import CompletenessSettings
 from dicom_node.reception.rules import Rule
 from dicom_node.retry_policy import RetryPolicy
 from dicom_node.rule_files import default_rules, rule_mistakes
-from dicom_node.site_file import FunctionRuleSection, InferenceSection, NodeSection, SenderSection, SiteFile, TlsSection
+from dicom_node.site_file import (
+    DatabaseSection,
+    FunctionRuleSection,
+    InferenceSection,
+    NodeSection,
+    SenderSection,
+    SiteFile,
+    TlsSection,
+)
 from dicom_node.subtraction import SubtractionRule, pattern_problem
 from inference.engine import EngineSettings
 from inference.function_regions import RULES
@@ -47,7 +58,11 @@ class NodeSettings:
     source: str
     """The file the settings came from, for messages."""
     data_dir: Path
-    """Spool, cases and journal; on a local disk."""
+    """What belongs to this host: spool, audit trail, SQLite; on a local disk."""
+    shared_dir: Path
+    """What belongs to all hosts of the node: cases, results, structure sets, commitments. One host needs only one."""
+    database: JobDatabase
+    """Where the durable engine keeps its rows."""
     receiver: ReceiverSettings
     tls: TlsSettings | None
     """Our TLS identity, for the receiver (unless `listen = false`) and for peers with `tls = true`."""
@@ -91,6 +106,10 @@ class NodeSettings:
         if self.subtraction.is_set:
             facts["subtraction"] = self.subtraction.digest()
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def cases(self) -> CaseStore:
+        """The cases of this node."""
+        return CaseStore.under(self.shared_dir)
 
     def roles(self) -> dict[ObjectRole, StructureSetProfile]:
         """Every object that some destination ordered, with its profile; without destinations, the usual ones."""
@@ -172,6 +191,7 @@ def _contradictions(site: SiteFile) -> tuple[str, ...]:
     problems += [f"destinations: the name {n} occurs twice" for n in sorted({n for n in names if names.count(n) > 1})]
     if site.audit.syslog is not None and site.audit.syslog.transport == "tls" and site.tls is None:
         problems.append("audit.syslog.transport: 'tls' needs the table [tls] with our certificate")
+    problems += _database_problems(site)
     rule = site.inference.function_rule
     if isinstance(rule, str) and rule not in RULES:
         problems.append(f"inference.function_rule: unknown rule {rule!r}; known are {', '.join(sorted(RULES))}")
@@ -200,6 +220,17 @@ def _contradictions(site: SiteFile) -> tuple[str, ...]:
     return tuple(problems)
 
 
+def _database_problems(site: SiteFile) -> list[str]:
+    url, problems = site.database.url, []
+    if url == "sqlite" and site.node.shared_dir is not None:
+        problems.append("node.shared_dir: several hosts need a server; set database.url to postgresql://…")
+    if url == "sqlite" and site.database.password_file is not None:
+        problems.append("database.password_file: SQLite has no password")
+    if url != "sqlite" and urlsplit(url).password is not None:
+        problems.append("database.url: holds a password; put it into a file and name that as password_file")
+    return problems
+
+
 def _profiles(site: SiteFile, base: Path) -> tuple[dict[str, StructureSetProfile], list[str]]:
     """The profile of each destination, and what is wrong with those that cannot be used."""
     profiles, problems = {}, []
@@ -219,6 +250,8 @@ def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, St
     return NodeSettings(
         source=source,
         data_dir=base / node.data_dir,
+        shared_dir=base / (node.shared_dir or node.data_dir),
+        database=_database(site.database, base / node.data_dir, base),
         receiver=ReceiverSettings(
             ae_title=node.ae_title,
             host=node.host,
@@ -252,6 +285,12 @@ def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, St
         log_level=site.log.level,
         log_format=site.log.format,
     )
+
+
+def _database(section: DatabaseSection, data_dir: Path, base: Path) -> JobDatabase:
+    if section.url == "sqlite":
+        return JobDatabase.under(data_dir)
+    return server_database(section.url, section.password_file and base / section.password_file)
 
 
 def _access(node: NodeSection, senders: list[SenderSection]) -> AccessPolicy:

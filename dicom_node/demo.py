@@ -22,6 +22,7 @@ from rich.console import Console
 from dicom_node.attempts import Case, CaseState
 from dicom_node.cases import CaseStore
 from dicom_node.errors import DeliveryError, DemoFailed
+from dicom_node.job_database import JobDatabase
 from dicom_node.jobs import JobBook
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, echo, send
@@ -165,7 +166,7 @@ def _wait(place: _Place, progress: Progress) -> Case:
     progress.say("waiting until the series is complete")
     deadline = time.monotonic() + CASE_LIMIT_S
     store = CaseStore.under(place.data_dir)
-    with JobBook(place.data_dir) as book:
+    with JobBook(JobDatabase.under(place.data_dir), store) as book:
         while time.monotonic() < deadline:
             for case in book.cases():
                 if case.is_finished:

@@ -22,7 +22,6 @@ import structlog
 
 from dicom_node.attempts import CaseState
 from dicom_node.audit.trail import AuditTrail, audit_folder
-from dicom_node.cases import CaseStore
 from dicom_node.config import NodeSettings
 from dicom_node.errors import ArchiveError, NeverStarted, NodeBusy, NodeError, PeerUnreachable, RetrievalIncomplete
 from dicom_node.jobs import JobBook
@@ -130,7 +129,7 @@ class Fetcher:
         self.spool = Spool(data_dir / "spool", minimum_free_mb=self.settings.minimum_free_mb)
         self.audit = AuditTrail(audit_folder(data_dir), self.settings.receiver.ae_title, self.settings.audit)
         self._cases = {}
-        for case in CaseStore.under(data_dir).all():
+        for case in self.settings.cases().all():
             record = case.record()
             uid = record.series_instance_uid
             self._cases[uid] = max(record.instances, self._cases.get(uid, 0))
@@ -216,7 +215,7 @@ class Fetcher:
 
     def _has_structures(self, series: FoundSeries) -> bool:
         """Structure sets lie with the images they refer to, each under the key of its own UID."""
-        folder = self.settings.data_dir / "structures"
+        folder = self.settings.shared_dir / "structures"
         if not folder.is_dir():
             return False
         uids = archive.find_instances(self.peer, series.study_instance_uid, series.series_instance_uid)
@@ -249,7 +248,7 @@ class Fetcher:
         if free_mb < _ROOM * self.settings.minimum_free_mb:
             return f"only {free_mb:.0f} MB of disk are free"
         try:
-            with JobBook(self.settings.data_dir) as book:
+            with JobBook(self.settings.database, self.settings.cases()) as book:
                 waiting = sum(case.state is CaseState.PROCESSING for case in book.cases())
         except NeverStarted:
             return ""
@@ -282,7 +281,7 @@ class Fetcher:
     def _new_cases(self) -> dict[str, int]:
         """Cases of the last minutes; older ones were read at the start."""
         found = {}
-        for path in CaseStore.under(self.settings.data_dir).root.glob("*/case.json"):
+        for path in self.settings.cases().root.glob("*/case.json"):
             try:
                 if time.time() - path.stat().st_mtime < 10 * _ARRIVAL_S:
                     facts = json.loads(path.read_text())

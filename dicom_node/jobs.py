@@ -5,7 +5,6 @@ those rows as cases (`attempts`) and starts new ones. It works beside a running 
 uses it too. All ids are derived, so asking twice for the same thing does it once.
 """
 
-from pathlib import Path
 from typing import Any, Self
 
 from dbos import DBOSClient, WorkflowStatus
@@ -14,6 +13,7 @@ from dbos import EnqueueOptions as DbosEnqueueOptions
 from dicom_node.attempts import Attempt, AttemptId, Case, Result, case_of, standing_attempts
 from dicom_node.cases import CaseFolder, CaseStore
 from dicom_node.errors import NeverStarted, UnknownCase, UnknownDestination
+from dicom_node.job_database import JobDatabase
 from dicom_node.stages import Stage
 
 APPLICATION_VERSION = "1"
@@ -28,14 +28,14 @@ class JobBook:
     """Reads and changes what the engine will do; a context manager that gives the database back.
 
     Raises:
-        NeverStarted: no node has worked in this data directory yet.
+        NeverStarted: no node has worked with this database yet.
     """
 
-    def __init__(self, data_dir: Path) -> None:
-        if not database_path(data_dir).exists():
-            raise NeverStarted(str(data_dir))
-        self._cases = CaseStore.under(data_dir)
-        self._client = DBOSClient(system_database_url=database_url(data_dir))
+    def __init__(self, database: JobDatabase, cases: CaseStore) -> None:
+        if not database.exists:
+            raise NeverStarted(str(cases.root.parent))
+        self._cases = cases
+        self._client = DBOSClient(system_database_url=database.url)
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +70,7 @@ class JobBook:
     def start(self, case_id: str) -> None:
         """Start a case from its first stage, whatever is known of it from before."""
         runs = [attempt.id.run for attempt in self._attempts(case_id)]
-        self._start_stage(AttemptId(case_id, max(runs, default=0) + 1, Stage.READ, 1))
+        self._start(AttemptId(case_id, max(runs, default=0) + 1, Stage.READ, 1))
 
     def rerun(self, case_id: str) -> None:
         """Process a finished case anew with the models and settings in force.
@@ -103,12 +103,12 @@ class JobBook:
         self._cases.folder(case_id).set_cancelled(False)
         run = max(attempt.id.run for attempt in case.attempts) + 1
         if "" in standing:
-            self._start_stage(AttemptId(case_id, run, case.stage, 1))
+            self._start(AttemptId(case_id, run, case.stage, 1))
             return
         unsent = [name for name, a in standing.items() if a.result is not Result.DONE or not a.is_settled]
         for name in [destination] if destination else unsent or list(standing):
             self._client.cancel_workflows([str(a.id) for a in (standing[name],) if a.is_active])
-            self._start_delivery(AttemptId(case_id, run, f"{Stage.DELIVER}.{name}", 1))
+            self._start(AttemptId(case_id, run, f"{Stage.DELIVER}.{name}", 1))
 
     def cancel(self, case_id: str) -> None:
         """Stop a case: what runs is killed, what is queued never starts.
@@ -126,22 +126,15 @@ class JobBook:
         rows = self._client.list_workflows(workflow_id_prefix=f"{case_id}:", load_input=False)
         return [attempt_of(row) for row in rows]
 
-    def _start_stage(self, attempt: AttemptId) -> None:
-        self._client.enqueue(_options(attempt, STAGE_WORKFLOW, WORK_QUEUE), str(attempt), 1)
-
-    def _start_delivery(self, attempt: AttemptId) -> None:
-        queue = delivery_queue(attempt.destination)
-        self._client.enqueue(_options(attempt, DELIVERY_WORKFLOW, queue), str(attempt), 1)
-
-
-def database_path(data_dir: Path) -> Path:
-    """The file the engine keeps its rows in."""
-    return data_dir / "node.sqlite"
-
-
-def database_url(data_dir: Path) -> str:
-    """The same as a URL."""
-    return f"sqlite:///{database_path(data_dir)}"
+    def _start(self, attempt: AttemptId) -> None:
+        queue, workflow = queue_of(attempt)
+        options: DbosEnqueueOptions = {
+            "workflow_name": workflow,
+            "queue_name": queue,
+            "workflow_id": str(attempt),
+            "app_version": APPLICATION_VERSION,
+        }
+        self._client.enqueue(options, str(attempt), 1)
 
 
 def delivery_queue(destination: str) -> str:
@@ -149,13 +142,11 @@ def delivery_queue(destination: str) -> str:
     return f"send-{destination}"
 
 
-def _options(attempt: AttemptId, workflow: str, queue: str) -> DbosEnqueueOptions:
-    return {
-        "workflow_name": workflow,
-        "queue_name": queue,
-        "workflow_id": str(attempt),
-        "app_version": APPLICATION_VERSION,
-    }
+def queue_of(attempt: AttemptId) -> tuple[str, str]:
+    """Queue and workflow of an attempt."""
+    if attempt.destination:
+        return delivery_queue(attempt.destination), DELIVERY_WORKFLOW
+    return WORK_QUEUE, STAGE_WORKFLOW
 
 
 def attempt_of(row: WorkflowStatus) -> Attempt:

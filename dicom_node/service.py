@@ -61,11 +61,11 @@ def serve(settings: NodeSettings) -> None:
         spool = Spool(settings.data_dir / "spool", minimum_free_mb=settings.minimum_free_mb)
         spool.sweep()
         audit = settings.audit_trail()
-        CommitmentBook.under(settings.data_dir).sweep(_COMMITMENTS_KEPT_S)
+        CommitmentBook.under(settings.shared_dir).sweep(_COMMITMENTS_KEPT_S)
         engine = JobEngine(settings)
         engine.launch()
         receiver = ReceiverProcesses(_receiver_parts(settings, spool, audit))
-        with JobBook(settings.data_dir) as jobs, _shipped(audit, settings):
+        with JobBook(settings.database, settings.cases()) as jobs, _shipped(audit, settings):
             intake = _intake(settings, spool, jobs)
             intake.recover()
             audit.node_started()
@@ -117,7 +117,7 @@ def _receiver_parts(settings: NodeSettings, spool: Spool, audit: AuditTrail) -> 
         settings.receiver,
         minimum_free_mb=settings.minimum_free_mb,
         audit=audit,
-        services=(CommitmentParts(settings.data_dir, settings.called_entities()),),
+        services=(CommitmentParts(settings.data_dir, settings.shared_dir, settings.called_entities()),),
         log_level=settings.log_level,
         log_format=settings.log_format,
     )
@@ -127,12 +127,13 @@ def _intake(settings: NodeSettings, spool: Spool, jobs: JobBook) -> Intake:
     archive = settings.completeness.count_from
     return Intake.of(
         settings.data_dir,
+        settings.cases(),
         spool,
         jobs,
         settings.rules,
         settings.completeness,
         expected_instances=partial(expected_instances, settings.peer(archive)) if archive else None,
-        structures=ReceivedStructures(StructureStore.under(settings.data_dir), settings.subtraction),
+        structures=ReceivedStructures(StructureStore.under(settings.shared_dir), settings.subtraction),
         room_mb=2.0 * settings.minimum_free_mb,
     )
 

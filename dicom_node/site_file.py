@@ -40,6 +40,7 @@ class NodeSection(Section):
     host: str = "127.0.0.1"
     port: Port = 11112
     data_dir: Path = Path("perfnode-data")
+    shared_dir: Path | None = None
     quiet_period_s: float = Field(default=60.0, ge=0.1, le=3600)
     minimum_free_mb: int = Field(default=2048, ge=0)
     also_called_ae_titles: list[AeTitle] = []
@@ -47,6 +48,13 @@ class NodeSection(Section):
     maximum_associations: int = Field(default=20, ge=1, le=1000)
     maximum_connections_per_address: int = Field(default=16, ge=1, le=1000)
     receiver_processes: int = Field(default=2, ge=1, le=16)
+
+
+class DatabaseSection(Section):
+    """Table `[database]`."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^(sqlite|postgresql://\S+)$")] = "sqlite"
+    password_file: Path | None = None
 
 
 class SenderSection(Section):
@@ -211,6 +219,7 @@ class SiteFile(Section):
     """The whole file."""
 
     node: NodeSection = NodeSection()
+    database: DatabaseSection = DatabaseSection()
     senders: list[SenderSection] = []
     tls: TlsSection | None = None
     audit: AuditSection = AuditSection()

@@ -55,7 +55,7 @@ class Transmission:
         self._settings = settings
         self._attempts_of = attempts_of
         self._audit = settings.audit_trail()
-        self._book = CommitmentBook.under(settings.data_dir)
+        self._book = CommitmentBook.under(settings.shared_dir)
 
     def perform(self, folder: CaseFolder, attempt: AttemptId) -> Output:
         """One attempt of `deliver`, `verify` or `tell`."""
@@ -177,15 +177,6 @@ class Transmission:
         return log.bind(
             case=attempt.case_id, stage=attempt.stage.value, destination=attempt.destination, attempt=attempt.attempt
         )
-
-
-def following(attempt: AttemptId, output: Output) -> AttemptId | None:
-    """What comes after an attempt on the way of its destination, `None` if nothing does."""
-    if output["result"] == Result.AGAIN:
-        return attempt.following(Stage.DELIVER if output.get("missing") else attempt.stage)
-    if output["result"] == Result.DONE and output.get("verify"):
-        return attempt.following(Stage.VERIFY)
-    return None
 
 
 def _send(paths: list[Path], destination: Destination | DicomwebPeer) -> DeliveryReport:

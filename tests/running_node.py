@@ -17,6 +17,7 @@ from pydicom import Dataset
 from dicom_node.attempts import Case
 from dicom_node.cases import CaseFolder, CaseStore
 from dicom_node.errors import DeliveryError
+from dicom_node.job_database import JobDatabase
 from dicom_node.jobs import JobBook
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, echo, send
@@ -75,7 +76,7 @@ class RunningNode:
         send(paths, Destination("node", self.address, calling_ae_title="TPS"))
 
     def cases(self) -> list[Case]:
-        with JobBook(self.data_dir) as book:
+        with JobBook(JobDatabase.under(self.data_dir), CaseStore.under(self.data_dir)) as book:
             return book.cases()
 
     def only_case(self) -> Case:

@@ -61,11 +61,10 @@ def show(case: CaseId, config: Site = None, as_json: AsJson = False) -> None:
     import json
 
     from dicom_node import output
-    from dicom_node.cases import CaseStore
     from dicom_node.destination_output import destination_fields, print_destinations
 
     settings = read_site(config)
-    folder = CaseStore.under(settings.data_dir).find(case)
+    folder = settings.cases().find(case)
     record = folder.record()
     with job_book(settings) as book:
         found = book.case(folder.case_id)

@@ -39,7 +39,7 @@ def job_book(settings: "NodeSettings") -> "JobBook":
     """What is known of the cases of this node."""
     from dicom_node.jobs import JobBook
 
-    return JobBook(settings.data_dir)
+    return JobBook(settings.database, settings.cases())
 
 
 def node_arrivals(settings: "NodeSettings") -> "Arrivals":
@@ -52,9 +52,7 @@ def node_arrivals(settings: "NodeSettings") -> "Arrivals":
 
 def case_id(settings: "NodeSettings", start_of_id: str) -> str:
     """The whole id of a case."""
-    from dicom_node.cases import CaseStore
-
-    return CaseStore.under(settings.data_dir).find(start_of_id).case_id
+    return settings.cases().find(start_of_id).case_id
 
 
 def called_peer(peer: str, config: Path | None, calling: str) -> "CalledPeer | DicomwebPeer":

@@ -68,14 +68,15 @@ class CommitmentParts:
     """Makes the service in a receiving process; every part can be pickled."""
 
     data_dir: Path
+    shared_dir: Path
     peers: tuple[Peer, ...]
     """Whom we can call; a report goes to the one whose AE title asked."""
 
     def __call__(self, spool: object) -> "CommitmentService":
         """The service; it finds the spool by itself."""
         addresses = {peer.address.ae_title: peer for peer in reversed(self.peers)}
-        holdings = Holdings.under(self.data_dir)
-        return CommitmentService(CommitmentBook.under(self.data_dir), holdings.classes_of, addresses.get)
+        holdings = Holdings.under(self.data_dir, self.shared_dir)
+        return CommitmentService(CommitmentBook.under(self.shared_dir), holdings.classes_of, addresses.get)
 
 
 @dataclass(slots=True)

@@ -27,9 +27,9 @@ class Holdings:
     roots: tuple[Path, ...]
 
     @classmethod
-    def under(cls, data_dir: Path) -> Self:
-        """The holdings of the node with that data directory. What an operator has discarded is none: it goes soon."""
-        return cls(tuple(data_dir / folder for folder in ("spool", "unmatched", "cases", "structures")))
+    def under(cls, data_dir: Path, shared_dir: Path) -> Self:
+        """The holdings of a node with these directories. What an operator has discarded is none: it goes soon."""
+        return cls((data_dir / "spool", data_dir / "unmatched", shared_dir / "cases", shared_dir / "structures"))
 
     def classes_of(self, sop_instance_uids: Sequence[str]) -> dict[str, str]:
         """The SOP Class UID of each of these instances that is held; the others are absent."""

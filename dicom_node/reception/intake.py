@@ -54,6 +54,7 @@ class Intake:
     def of(
         cls,
         data_dir: Path,
+        cases: CaseStore,
         spool: Spool,
         jobs: JobBook,
         rules: Sequence[Rule],
@@ -66,6 +67,7 @@ class Intake:
 
         Args:
             data_dir: of the node.
+            cases: where cases are made.
             spool: what it receives into.
             jobs: where cases are started.
             rules: which series are processed.
@@ -75,7 +77,7 @@ class Intake:
             room_mb: with less free disk than this, what was put aside goes before its time.
         """
         arrivals = Arrivals.under(data_dir, spool)
-        opening = CaseOpening(CaseStore.under(data_dir), jobs, arrivals.unmatched, structures)
+        opening = CaseOpening(cases, jobs, arrivals.unmatched, structures)
         counts = ArchiveCounts(expected_instances) if expected_instances else None
         return cls(arrivals, opening, Judge(rules, settings, counts), room_mb)
 

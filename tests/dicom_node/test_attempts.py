@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from dicom_node.attempts import Attempt, AttemptId, CaseState, Result, case_of
+from dicom_node.cases import CaseStore
 from dicom_node.errors import NeverStarted
+from dicom_node.job_database import JobDatabase
 from dicom_node.jobs import JobBook
 from dicom_node.stages import Stage
 
@@ -93,4 +95,4 @@ def test_a_stage_that_crashed_the_engine_itself_has_failed() -> None:
 
 def test_a_data_directory_without_a_node_says_so(tmp_path: Path) -> None:
     with pytest.raises(NeverStarted):
-        JobBook(tmp_path)
+        JobBook(JobDatabase.under(tmp_path), CaseStore.under(tmp_path))

@@ -146,3 +146,27 @@ def test_a_mistaken_wish_to_subtract_is_named(wish: dict[str, object], problem: 
     with pytest.raises(ConfigurationError) as raised:
         parse_settings({"inference": wish})
     assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"database": {"url": "postgresql://perfnode:secret@db/perfnode"}}, "password"),
+        ({"database": {"url": "mysql://db/perfnode"}}, "database.url"),
+        ({"database": {"password_file": "here"}}, "SQLite has no password"),
+        ({"node": {"shared_dir": "/srv/perfnode"}}, "several hosts need a server"),
+    ],
+)
+def test_a_database_that_cannot_be_meant_is_a_mistake(tables: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        parse_settings(tables)
+
+
+def test_the_password_of_the_database_stands_in_a_file_and_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a b/c\nnot this\n")
+    database = {"url": "postgresql://perfnode@db:5433/perfnode", "password_file": "secret"}
+    settings = parse_settings({"database": database, "node": {"shared_dir": "/srv"}}, base=tmp_path)
+    assert settings.database.url == "postgresql://perfnode:a%20b%2Fc@db:5433/perfnode"
+    assert settings.database.is_server
+    assert "a%20b" not in repr(settings)
+    assert settings.cases().root == Path("/srv/cases")

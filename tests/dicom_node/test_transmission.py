@@ -16,9 +16,10 @@ from dicom_node.attempts import Attempt, AttemptId, CaseState, case_of
 from dicom_node.cases import CaseFolder
 from dicom_node.config import NodeSettings, parse_settings
 from dicom_node.durable_files import make_directory, write_json
+from dicom_node.following import after
 from dicom_node.network.addresses import AeAddress
 from dicom_node.stages import Stage
-from dicom_node.transmission import Transmission, following
+from dicom_node.transmission import Transmission
 from tests.dicom_node.network.test_commitment import node
 from tests.keeping_pacs import KeepingPacs, keeping_pacs
 from tests.peers import free_port, orthanc
@@ -44,7 +45,7 @@ class Case:
     def resume(self, most: int = 12) -> CaseState:
         """Go on after the last attempt."""
         last = self.attempts[-1]
-        return self._go_on(following(last.id, last.output), most)
+        return self._go_on(next_of(last.id, last.output), most)
 
     def perform(self, attempt: AttemptId) -> dict[str, Any]:
         work = Transmission(self.settings, lambda case_id: self.attempts, commitment_wait_s=0.5)
@@ -54,7 +55,7 @@ class Case:
         while attempt is not None and len(self.attempts) < most:
             output = self.perform(attempt)
             self.attempts.append(Attempt(attempt, "SUCCESS", output, 1.0, 2.0))
-            attempt = following(attempt, output)
+            attempt = next_of(attempt, output)
         return case_of(self.attempts).state
 
     @property
@@ -363,8 +364,12 @@ def test_a_notice_is_not_verified(tmp_path: Path, pacs: KeepingPacs) -> None:
         make_directory(case.folder.notice)
         write_file(case.folder.notice, notice())
         output = case.perform(AttemptId("c", 1, "tell.pacs", 1))
-    assert following(AttemptId("c", 1, "tell.pacs", 1), output) is None
+    assert next_of(AttemptId("c", 1, "tell.pacs", 1), output) is None
     assert (output["result"], pacs.asked) == ("done", [])
+
+
+def next_of(attempt: AttemptId, output: dict[str, Any]) -> AttemptId | None:
+    return next((then.attempt for then in after(attempt, output, 1)), None)
 
 
 def notice() -> Dataset:

@@ -68,7 +68,7 @@ class Node:
 def node(
     data_dir: Path, *, address_of: Callable[[str], Peer | None] = lambda title: None, times: CommitmentTimes = QUICK
 ) -> Iterator[Node]:
-    holdings = Holdings.under(data_dir)
+    holdings = Holdings.under(data_dir, data_dir)
     service = CommitmentService(CommitmentBook.under(data_dir), holdings.classes_of, address_of, times)
     contexts = [(abstract, syntaxes) for abstract, syntaxes, _, _ in service.contexts]
     with scripted_archive(contexts, service.handlers) as address:

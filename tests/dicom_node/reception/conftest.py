@@ -13,7 +13,8 @@ from pydicom import Dataset
 from dicom_node.attempts import Case
 from dicom_node.cases import CaseFolder, CaseStore
 from dicom_node.config import NodeSettings, parse_settings
-from dicom_node.jobs import JobBook, database_path, database_url
+from dicom_node.job_database import JobDatabase
+from dicom_node.jobs import JobBook
 from dicom_node.received_structures import ReceivedStructures
 from dicom_node.reception.arrivals import Arrival, Arrivals
 from dicom_node.reception.intake import Intake
@@ -84,15 +85,19 @@ class FrontDoor:
 
 def _intake(settings: NodeSettings, spool: Spool, jobs: JobBook, ask: Ask | None) -> Intake:
     structures = ReceivedStructures(StructureStore.under(settings.data_dir), settings.subtraction)
-    return Intake.of(settings.data_dir, spool, jobs, settings.rules, settings.completeness, ask, structures)
+    return Intake.of(
+        settings.data_dir, settings.cases(), spool, jobs, settings.rules, settings.completeness, ask, structures
+    )
 
 
 @pytest.fixture(scope="session")
 def empty_journal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The durable engine's database with nothing in it."""
     folder = tmp_path_factory.mktemp("journal")
-    run_dbos_database_migrations(database_url(folder))
-    return database_path(folder)
+    database = JobDatabase.under(folder)
+    run_dbos_database_migrations(database.url)
+    assert database.path is not None
+    return database.path
 
 
 @pytest.fixture
@@ -103,11 +108,11 @@ def front_door(tmp_path: Path, empty_journal: Path) -> Any:
     def make(
         ask: Ask | None = None, rules: Sequence[Any] = (), site: dict[str, Any] | None = None, **completeness: Any
     ) -> FrontDoor:
-        shutil.copy(empty_journal, database_path(tmp_path))
+        shutil.copy(empty_journal, tmp_path / empty_journal.name)
         node = {"data_dir": str(tmp_path), "quiet_period_s": 0.1}
         tables = {"node": node, "completeness": completeness, "rules": list(rules), **(site or {})}
         settings = parse_settings(tables)
-        opened.append(JobBook(tmp_path))
+        opened.append(JobBook(settings.database, settings.cases()))
         spool = Spool(tmp_path / "spool", minimum_free_mb=1)
         return FrontDoor(tmp_path, settings, spool, opened[-1], _intake(settings, spool, opened[-1], ask))
 
