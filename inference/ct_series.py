@@ -83,6 +83,7 @@ def read_ct_files(paths: Sequence[Path], *, accept_lossy: bool = False, most_mem
     headers = []
     for path in paths:
         header = _read(path, stop_before_pixels=True)
+        require_parsable([header])
         first = by_uid.setdefault(str(header.get("SOPInstanceUID")), path)
         if first is path or first.read_bytes() != path.read_bytes():
             headers.append(header)
