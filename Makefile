@@ -13,11 +13,14 @@ WORKERS ?= 2
 TORTURE_S ?= 300
 # `shown`: limits of time are printed and do not fail the run, as on a machine that does other work too.
 TORTURE_TIMES ?= required
+# `make torture-pipeline`: jobs of each of its three configurations, seconds of faults for all together.
+JOBS ?= 200
+PIPELINE_S ?= 1800
 FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test check format docs bench-chain bench-objects bench-send bench-receive torture torture-write fuzz clean
+.PHONY: demo test check format docs bench-chain bench-objects bench-send bench-receive bench-engine capacity torture torture-pipeline torture-time torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -51,8 +54,20 @@ bench-send: $(VENV)/installed-test  ## Our sender beside stock pynetdicom and dc
 bench-receive: $(VENV)/installed-test  ## Our receiver beside stock pynetdicom, dcmtk storescp and Orthanc: images/s, CPU, memory.
 	$(BIN)/python -m benchmarks.receive
 
+bench-engine: $(VENV)/installed-test $(VENV)/engine-peers  ## Cost of the engine per job, an idle node, more workers. Needs PostgreSQL.
+	$(BIN)/python -m benchmarks.engine
+
+capacity: $(VENV)/installed-test  ## What an installation can take: formula beside simulation. NODE=database or CT=/folder measures.
+	$(BIN)/python -m benchmarks.capacity $(if $(NODE),--node "$(NODE)") $(if $(CT),--ct "$(CT)")
+
 torture: $(VENV)/installed-test  ## Hostile peers, broken transfers and killed receivers beside a good sender. TORTURE_S=seconds.
 	$(BIN)/python -m tests.torture.run --seconds $(TORTURE_S) --times $(TORTURE_TIMES)
+
+torture-pipeline: $(VENV)/installed-test  ## Kill processes, hosts, database, network and archive under JOBS jobs. Needs PostgreSQL.
+	$(BIN)/python -m tests.torture.pipeline_run --jobs $(JOBS) --seconds $(PIPELINE_S)
+
+torture-time: $(VENV)/installed-test  ## 200 cases wait over a weekend for an archive; clocks jump. Needs libfaketime.
+	WAITING_CASES=200 $(BIN)/python -m pytest -q -p no:randomly tests/scenarios/test_time.py
 
 torture-write: $(VENV)/installed-test  ## Kill the writing process at every system call, fail each call, cut the power. Needs strace.
 	$(BIN)/python -m tests.torture.write_path
@@ -100,3 +115,7 @@ tests/viewers/node_modules/.package-lock.json: tests/viewers/package-lock.json
 $(VENV)/peers:
 	$(BIN)/pip install --quiet --no-deps --target $@ rt-utils==1.2.7 opencv-python==5.0.0.93
 	rm -rf $@/tests
+
+# A queue of the least machinery, to compare the engine with.
+$(VENV)/engine-peers:
+	$(BIN)/pip install --quiet --no-deps --target $@ huey==3.5.4

@@ -5,9 +5,13 @@ reason, is derived here from its attempts, so that it cannot disagree with them.
 
     workflow id = <case id>:<run>:<stage>:<attempt>      stage may be deliver.<destination>, see `stages`
 
-A *run* begins when a series arrives or when somebody asks for another try; attempts within a run are the engine's own.
+A *run* begins when a series arrives, when somebody asks for another try, or when a stage goes back to an earlier one;
+attempts within a run are the engine's own.
 From the stage `deliver` on each destination goes its own way, and its deliveries and verifications share one count of
 attempts. So the last attempt of a destination says where it stands, and the case stands where its least happy one does.
+
+A delivery that is held ends as `held`, and nothing follows by itself. A person's release queues the next attempt of the
+same run: so whoever comes after a held one in its run has been released, and no other mark is needed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from dicom_node.route_mode import DRY_RUN, ROUTE_OFF
 from dicom_node.stages import ASIDE, Stage
 
 _ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
@@ -38,6 +43,12 @@ class CaseState(StrEnum):
     """Attempts are used up, or a destination refused for good or does not keep what it is sent; `retry` tries again."""
     CANCELLED = "CANCELLED"
     """Stopped by a person."""
+    HELD = "HELD"
+    """Objects are made and checked, and wait for a person: `release` sends them, `discard` ends it."""
+    DISCARDED = "DISCARDED"
+    """Nothing is sent: a person did not want held objects, or the site switched the destination off (ROUTE_OFF)."""
+    DRY_RUN = "DRY_RUN"
+    """Everything was made and checked, and nothing was sent, since the site only wants to see what would be."""
 
 
 class Result(StrEnum):
@@ -49,6 +60,9 @@ class Result(StrEnum):
     AGAIN = "again"
     """It failed and another attempt has been queued."""
     FAILED = "failed"
+    HELD = "held"
+    """It waits for a person."""
+    DISCARDED = "discarded"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,7 +72,7 @@ class AttemptId:
     case_id: str
     run: int
     unit: str
-    """A stage, or `deliver.<destination>`, `verify.<destination>`, `tell.<destination>`."""
+    """A stage, or for a destination `deliver.<destination>`; likewise `verify`, `tell`, `shadow` and `discard`."""
     attempt: int
 
     def __str__(self) -> str:
@@ -77,18 +91,24 @@ class AttemptId:
 
     @property
     def destination(self) -> str:
-        """The destination of a delivery, verification or notice, else empty."""
+        """The destination of a delivery and all that belongs to it, else empty."""
         return self.unit.partition(".")[2]
 
     @property
     def is_aside(self) -> bool:
-        """Whether it is about a notice, which counts for nothing in the state of the case."""
+        """Whether it is about a notice or a shadow, which count for nothing in the state of the case."""
         return self.stage in ASIDE
 
     def following(self, stage: Stage) -> Self:
         """The next attempt of the same destination or stage, in the same run."""
         unit = f"{stage}.{self.destination}" if self.destination else str(stage)
         return replace(self, unit=unit, attempt=self.attempt + 1)
+
+    def before(self) -> list[Self]:
+        """The names that the attempt before it in its run may have; there is one attempt at most among them."""
+        takes_turns = self.stage in (Stage.DELIVER, Stage.VERIFY)
+        units = [f"{s}.{self.destination}" for s in (Stage.DELIVER, Stage.VERIFY)] if takes_turns else [self.unit]
+        return [replace(self, unit=unit, attempt=self.attempt - 1) for unit in units]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +176,34 @@ def standing_attempts(attempts: Iterable[Attempt]) -> list[Attempt]:
     last = max((a for a in counted if not a.id.destination), key=_progress, default=None)
     run = last.id.run if last else 0
     newest: dict[str, Attempt] = {}
-    for attempt in sorted(counted, key=lambda a: (a.id.run, a.id.attempt)):
+    for attempt in sorted(counted, key=lambda a: (a.id.run, a.id.attempt, a.id.stage is Stage.DISCARD)):
         if attempt.id.destination and attempt.id.run >= run:
             newest[attempt.id.destination] = attempt
     return [newest[name] for name in sorted(newest)] or [last for last in (last,) if last]
+
+
+def held_since_s(case: Case) -> dict[str, float]:
+    """Since when each destination of a case waits for a person, as Unix time, by its name."""
+    held = [a for a in standing_attempts(case.attempts) if a.result is Result.HELD]
+    return {attempt.id.destination: attempt.updated_at_s for attempt in held}
+
+
+def is_released(attempt: AttemptId, attempts: Iterable[Attempt]) -> bool:
+    """Whether a person has released what a delivery is to send: these objects, to this destination, then or before.
+
+    A newer run of the stages makes new objects, which nobody has looked at.
+    """
+    known = list(attempts)
+    made = made_in_run(known)
+    own = [a for a in known if a.id.destination == attempt.destination and a.id.run >= made]
+    sends = {(a.id.run, a.id.attempt) for a in own if a.id.stage in (Stage.DELIVER, Stage.VERIFY)}
+    sends.add((attempt.run, attempt.attempt))
+    return any(a.result is Result.HELD and (a.id.run, a.id.attempt + 1) in sends for a in own)
+
+
+def made_in_run(attempts: Iterable[Attempt]) -> int:
+    """The last run of the stages: the objects that are there are of this run."""
+    return max((a.id.run for a in attempts if not a.id.destination and a.id.stage is not Stage.NOTICE), default=0)
 
 
 def _progress(attempt: Attempt) -> tuple[int, int, int]:
@@ -172,14 +216,15 @@ def _order(attempt: Attempt) -> int:
 
 def _shown(attempt: Attempt) -> tuple[int, int, str, int]:
     """The order in which a person reads attempts: stages, then destination by destination."""
-    stage = Stage.DELIVER if attempt.id.stage is Stage.VERIFY else attempt.id.stage
+    on_its_way = (Stage.VERIFY, Stage.DISCARD)
+    stage = Stage.DELIVER if attempt.id.stage in on_its_way else attempt.id.stage
     return attempt.id.run, _STAGE_ORDER.index(stage), attempt.id.destination, attempt.id.attempt
 
 
 def case_of(attempts: Sequence[Attempt]) -> Case:
     """The case that these attempts, all of one case, add up to.
 
-    A notice of refusal is shown among the attempts and counts for nothing else.
+    A notice of refusal or a shadow is shown among the attempts and counts for nothing else.
     """
     telling = min(standing_attempts(attempts), key=_rank)
     reason = _last_words(telling, attempts)
@@ -199,18 +244,24 @@ def _last_words(telling: Attempt, attempts: Sequence[Attempt]) -> dict[str, Any]
     """What the attempt says or, while it is queued or running, what the one before it said: why it is tried again."""
     if not telling.is_active:
         return telling.output
-    own = telling.id
-    way = [own.unit] if not own.destination else [f"{s}.{own.destination}" for s in (Stage.DELIVER, Stage.VERIFY)]
-    before = [AttemptId(own.case_id, own.run, unit, own.attempt - 1) for unit in way]
+    before = telling.id.before()
     return next((a.output for a in attempts if a.id in before), {})
 
 
 def _rank(attempt: Attempt) -> int:
-    """The lowest of all destinations decides the state: unsettled, failed, cancelled, done with something to say."""
+    """The lowest of all destinations decides the state: unsettled, failed, held, cancelled, done with something to say.
+
+    A destination that gets nothing because the site says so speaks only if there is no other.
+    """
+    code = attempt.output.get("code")
+    if attempt.id.stage is Stage.DISCARD:
+        return 3
     if not attempt.is_settled:
         return 0
-    rank = {Result.FAILED: 1, Result.REJECTED: 1, Result.CANCELLED: 2}
-    return rank.get(attempt.result or Result.DONE, 3 if attempt.output.get("code") else 4)
+    if code in (DRY_RUN, ROUTE_OFF):
+        return 6 if code == DRY_RUN else 7
+    rank = {Result.FAILED: 1, Result.REJECTED: 1, Result.HELD: 2, Result.CANCELLED: 3, Result.DISCARDED: 3}
+    return rank.get(attempt.result or Result.DONE, 4 if code else 5)
 
 
 def _state(telling: Attempt) -> CaseState:
@@ -221,6 +272,15 @@ def _state(telling: Attempt) -> CaseState:
             return CaseState.FAILED
         case Result.CANCELLED:
             return CaseState.CANCELLED
+        case Result.HELD:
+            return CaseState.HELD
+        case Result.DISCARDED:
+            return CaseState.DISCARDED
+    if telling.id.stage is Stage.DISCARD:  # not handled yet, and decided
+        return CaseState.DISCARDED
+    by_mode = {DRY_RUN: CaseState.DRY_RUN, ROUTE_OFF: CaseState.DISCARDED}
+    if telling.is_settled and (code := telling.output.get("code")) in by_mode:
+        return by_mode[code]
     if not telling.id.destination:
         is_last = telling.result is Result.DONE and not telling.output.get("more", True)
         return CaseState.DELIVERED if is_last else CaseState.PROCESSING

@@ -4,29 +4,38 @@
         case.json            what the case is (no patient data)
         received/            the instances as they came, moved here from the spool
         structures/          structure sets drawn on them, as far as they were here in time
-        ct.npz               the CT as a volume                          after stage read
-        result.npz, .json    lobes, perfusion, regions, table, findings  after stage infer
+        ct.npz, .json        the CT as a volume                          after stage read
+        lobes.npz, .json     lungs and lobes, findings                   after stage segment
+        result.npz, .json    lobes, perfusion, regions, table, findings  after stage perfuse
         objects/*.dcm        what is sent, by role                       after stage encode
         objects.json         what was ordered, made, and is superseded   after stage encode
         summary.png          one picture for people                      after stage encode
-        outcome-<stage>.json why a stage rejected or gave up the case
+        outcome-<stage>.json why a stage rejected or gave up the case, or goes back to an earlier one
+        ladder-<stage>.json  how the network of a stage runs, and how else it could (`ladder_files`)
+        <stage>.stderr       what the process of a stage said; it may hold patient data
         refusal.json         the same once more, for the notice
         notice/*.dcm         what is sent instead of a result            after stage notice
         progress             what is being done right now, for the screen only
         cancelled            present while a person has stopped the case
 
-Every file appears complete or not at all: written under another name, flushed to disk, then renamed.
+Every file appears complete or not at all: written under another name, flushed to disk, then renamed. That holds for
+folders too: what is new is renamed into its place first and what is old is removed afterwards, because another process
+may be sending it.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from dicom_node.durable_files import make_directory, sync_directory, write_json, written_durably
 from dicom_node.errors import UnknownCase
+from dicom_node.priorities import Priority, queue_number
 
 PIPELINE_VERSION = "2"
 """Part of every case id: a new version of the stages makes new cases of series that come again."""
@@ -46,6 +55,15 @@ class CaseRecord:
     """Name of the rule that took the series."""
     released: str = ""
     """Code of the hold that a person overrode when the series became a case; empty if nobody had to."""
+    priority: str = Priority.NORMAL.value
+    """How much it hurries, see `priorities`."""
+    arrived_at_s: float = 0.0
+    """Unix time at which it became a case; no two cases of a node share one. 0 in cases of earlier versions."""
+
+    @property
+    def queue_number(self) -> int:
+        """By which the engine orders its queues."""
+        return queue_number(Priority(self.priority), self.arrived_at_s)
 
 
 def case_id_of(series_instance_uid: str, content_digest: str) -> str:
@@ -81,6 +99,11 @@ class CaseFolder:
     def ct(self) -> Path:
         """The CT volume."""
         return self.path / "ct.npz"
+
+    @property
+    def lobes(self) -> Path:
+        """The arrays of lungs and lobes; their facts lie in the `.json` beside it."""
+        return self.path / "lobes.npz"
 
     @property
     def result(self) -> Path:
@@ -158,13 +181,14 @@ class CaseFolder:
         facts: dict[str, Any] = json.loads(self.contents.read_text())
         return facts
 
-    def clear_objects(self) -> None:
-        """An empty folder for objects; those of an earlier run are gone, so that none is taken for a new one."""
-        _clear(self.objects)
+    def keep_objects(self, made: Iterable[Path]) -> None:
+        """Remove the objects of an earlier run that were not made again, so that none is taken for a new one."""
+        _keep(self.objects, made)
 
     def clear_notice(self) -> None:
         """No notice any more: one that still waits for its destination must not arrive beside a result."""
-        _clear(self.notice)
+        make_directory(self.notice)
+        _keep(self.notice, ())
 
     def refusal(self) -> dict[str, str]:
         """Code, message and stage of why the case gave no result."""
@@ -196,9 +220,10 @@ class CaseFolder:
         if self.tell is not None:
             self.tell(doing)
             return
-        part = self.path / "progress.part"
-        part.write_text(doing)
-        part.replace(self.path / "progress")
+        part = self.path / f"progress.{uuid.uuid4().hex[:12]}.part"
+        with suppress(FileNotFoundError):  # taken for what a dead process left
+            part.write_text(doing)
+            part.replace(self.path / "progress")
 
     def is_cancelled(self) -> bool:
         """Whether a person has stopped this case."""
@@ -213,10 +238,9 @@ class CaseFolder:
             (self.path / "cancelled").unlink(missing_ok=True)
 
 
-def _clear(folder: Path) -> None:
-    make_directory(folder)
-    for path in folder.iterdir():
-        path.unlink()
+def _keep(folder: Path, wanted: Iterable[Path]) -> None:
+    for path in set(folder.iterdir()) - set(wanted):
+        path.unlink(missing_ok=True)
     sync_directory(folder)
 
 
@@ -245,6 +269,15 @@ class CaseStore:
         if len(found) != 1 or not start_of_id:
             raise UnknownCase(start_of_id)
         return found[0]
+
+    def next_arrival_s(self) -> float:
+        """A time for a case that begins now: later than that of every case before it, whatever the clock does."""
+        path = self.root / "last-arrival.json"
+        last_s = float(json.loads(path.read_text())) if path.exists() else 0.0
+        arrived_at_s = float(max(int(time.time()), int(last_s) + 1))
+        with written_durably(path) as part:
+            part.write_text(f"{arrived_at_s:.0f}\n")
+        return arrived_at_s
 
     def all(self) -> list[CaseFolder]:
         """Every case that exists, in order of id."""

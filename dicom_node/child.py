@@ -1,7 +1,8 @@
-"""One stage of one case in a process of its own: `python -m dicom_node.child STAGE CASE_FOLDER SITE_FILE`.
+"""One stage of one case in a process of its own: `python -m dicom_node.child STAGE CASE_FOLDER SITE_FILE PARENT_PID`.
 
 Segmentation and network can be killed for memory, crash in native code or hang; here that costs one attempt and never
 the node. The child dies with its parent, so a killed node leaves nobody working on a case that it will start anew.
+`stage_process` starts it and keeps its limits.
 
 Reading meets foreign bytes first, so it has limits of its own: memory beyond what the process has at its start, which
 ends as a series that is too large, and processor time. No stage leaves a core file: it would hold a patient's images.
@@ -9,91 +10,46 @@ ends as a series that is too large, and processor time. No stage leaves a core f
     exit 0   the stage is done, its files are on disk
     exit 3   the stage rejects the case: its input cannot be used; `outcome-<stage>.json` says why
     exit 4   the stage gives up for good, and it is not the input's fault; `outcome-<stage>.json` says why
+    exit 5   memory ran out; the same stage may be tried again
+    exit 6   an earlier stage must be done once more; `outcome-<stage>.json` says why, and which
     other    it crashed; the same stage may be tried again
 """
 
-import ctypes
+import contextlib
 import math
-import os
 import resource
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicom_node.cases import CaseFolder
-from dicom_node.errors import NodeError, StageCrashed
-from inference.errors import ImplausibleAnatomy, InferenceError, SeriesTooLarge, UnusableSeries
+from dicom_node.errors import NodeError
+from dicom_node.orphans import die_with_parent
+from inference.errors import ImplausibleAnatomy, InferenceError, OutOfMemory, SeriesTooLarge, UnusableSeries
 
 if TYPE_CHECKING:
     from dicom_node.config import NodeSettings
 
 REJECTED = 3
 GAVE_UP = 4
+OUT_OF_MEMORY = 5
+WENT_BACK = 6
+BACK_TO = {"RESULT_OVERTAKEN": "encode"}
+"""Codes of faults that an earlier stage cures, and which."""
 SELF_TEST = "selftest"
-_PR_SET_PDEATHSIG = 1
-_ERROR_TAIL_BYTES = 2000
-
-
-def run_in_child(stage: str, folder: Path, site_file: str, *, timeout_s: float, stop: Callable[[], bool]) -> int:
-    """Run a stage and wait for it.
-
-    Args:
-        stage: a `Stage` with a function, or `selftest`.
-        folder: the case folder.
-        site_file: the settings the child reads.
-        timeout_s: wall-clock limit.
-        stop: asked every half second; when it says yes the child is killed.
-
-    Returns:
-        0 when done, `REJECTED` or `GAVE_UP` when an outcome says why not.
-
-    Raises:
-        StageCrashed: killed, timed out, stopped, or ended in an unknown way.
-    """
-    command = [sys.executable, "-m", "dicom_node.child", stage, str(folder), site_file, str(os.getpid())]
-    deadline = time.monotonic() + timeout_s
-    errors = folder / f"{stage}.stderr"
-    with errors.open("wb") as stderr, subprocess.Popen(command, stdout=stderr, stderr=stderr) as process:
-        try:
-            reason = _wait(process, deadline, stop)
-        finally:
-            process.kill()
-    if reason:
-        raise StageCrashed(stage, reason)
-    if process.returncode not in (0, REJECTED, GAVE_UP):
-        raise StageCrashed(stage, _why(process.returncode, errors))
-    return process.returncode
-
-
-def _wait(process: subprocess.Popen[bytes], deadline: float, stop: Callable[[], bool]) -> str:
-    while True:
-        try:
-            process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            if stop():
-                return "it was stopped"
-            if time.monotonic() > deadline:
-                return "it took longer than allowed"
-        else:
-            return ""
-
-
-def _why(returncode: int, errors: Path) -> str:
-    """The kind of fault only: the text of a foreign exception may hold patient data, so it stays in the case folder."""
-    if returncode < 0:
-        return f"killed by {signal.Signals(-returncode).name}"
-    last = errors.read_bytes()[-_ERROR_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
-    return f"exit status {returncode}, {last[-1].partition(':')[0] if last else 'no message'}"
+_OOM_SCORE = 900
+"""Of 1000; proc(5). Much more than anything that serves, and below what an administrator may have marked as first."""
 
 
 def main(arguments: list[str]) -> int:
     """Entry of the child process."""
     stage, folder, site_file, parent = arguments
-    _die_with_parent(int(parent))
+    die_with_parent(int(parent))
+    die_before_the_node()
+    # A service manager tells every process to stop. The node decides what becomes of a stage; it dies with the node.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from dicom_node.config import read_settings
 
@@ -107,7 +63,12 @@ def main(arguments: list[str]) -> int:
             run_self_test(settings)
         else:
             _run_stage(stage, case, settings)
+    except (MemoryError, OutOfMemory):
+        return OUT_OF_MEMORY
     except (InferenceError, NodeError) as fault:
+        if fault.code in BACK_TO:
+            case.write_outcome(stage, {"code": fault.code, "message": str(fault), "back_to": BACK_TO[fault.code]})
+            return WENT_BACK
         if not fault.permanent:
             raise
         case.write_outcome(stage, {"code": fault.code, "message": str(fault)})
@@ -122,11 +83,12 @@ def _run_stage(stage: str, case: CaseFolder, settings: "NodeSettings") -> None:
     if stage != Stage.READ:
         STAGES[Stage(stage)](case, settings)
         return
-    limit_reading(settings.read_memory_mb, settings.stage_timeout_s)
+    limits = settings.limits
+    limit_reading(limits.read_memory_mb, limits.timeout_of(stage))
     try:
         STAGES[Stage.READ](case, settings)
     except MemoryError as fault:
-        raise SeriesTooLarge(None, settings.read_memory_mb) from fault
+        raise SeriesTooLarge(None, limits.read_memory_mb) from fault
 
 
 def limit_reading(memory_mb: int, cpu_s: float) -> None:
@@ -149,12 +111,10 @@ def _lower(what: int, limit: int) -> None:
     resource.setrlimit(what, (limit, hard))
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ask Linux to kill us when the parent ends; elsewhere the parent's own clean-up must do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+def die_before_the_node() -> None:
+    """Ask Linux to take this process first when memory runs out, and not the node that started it."""
+    with contextlib.suppress(OSError):  # there is no such file elsewhere
+        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import typer
 
-from dicom_node.commands import audit, cases, fetch, node, peers, rules
+from dicom_node.commands import audit, cases, fetch, health, keeping, node, peers, rules
 
 app = typer.Typer(
     name="perfnode",
@@ -14,8 +14,11 @@ app = typer.Typer(
 for command in (
     *(node.serve, node.demo, node.process, node.check),
     *(peers.send, peers.echo, fetch.fetch),
-    *(cases.jobs, cases.show, cases.retry, cases.rerun, cases.cancel, cases.release, cases.discard),
+    *(cases.jobs, cases.show, cases.retry, cases.rerun, cases.cancel, cases.release, cases.discard, cases.requeue),
+    *(keeping.retire, keeping.backup, keeping.restore),
 ):
     app.command()(command)
 app.add_typer(rules.app, name="rules")
 app.add_typer(audit.app, name="audit")
+app.command()(health.health)
+app.add_typer(health.app, name="alerts")

@@ -15,12 +15,13 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from dicom_node.alert_settings import Alert, AlertEvent
 from dicom_node.audit.syslog import TLS_PORT, UDP_PORT, SyslogServer
 from dicom_node.audit.trail import AuditSettings, AuditTrail, audit_folder
 from dicom_node.cases import CaseStore
 from dicom_node.errors import ConfigurationError
 from dicom_node.job_database import JobDatabase, server_database
-from dicom_node.network.access import AccessPolicy, Sender, parse_network
+from dicom_node.network.access import AccessPolicy, Sender, own_networks, parse_network
 from dicom_node.network.delivery import Destination
 from dicom_node.network.query import ArchivePeer
 from dicom_node.network.receiver import ReceiverSettings
@@ -34,7 +35,9 @@ from dicom_node.peer_settings import destination_of, peer_of, peer_problems
 from dicom_node.profile_files import read_profile
 from dicom_node.reception.completeness import CompletenessSettings
 from dicom_node.reception.rules import Rule
+from dicom_node.retention_policy import RetentionPolicy
 from dicom_node.retry_policy import RetryPolicy
+from dicom_node.route_mode import RouteMode
 from dicom_node.rule_files import default_rules, rule_mistakes
 from dicom_node.site_file import (
     DatabaseSection,
@@ -44,8 +47,13 @@ from dicom_node.site_file import (
     SenderSection,
     SiteFile,
     TlsSection,
+    WatchdogSection,
+    WorkSection,
 )
+from dicom_node.stage_limits import StageLimits
 from dicom_node.subtraction import SubtractionRule, pattern_problem
+from dicom_node.watch_settings import StatusSettings, WatchdogSettings
+from dicom_node.work_settings import WorkSettings
 from inference.engine import EngineSettings
 from inference.function_regions import RULES
 from inference.volumes import FunctionRule
@@ -79,6 +87,8 @@ class NodeSettings:
     """Archives to ask and to fetch from."""
     orders: Mapping[str, Order]
     """What each destination gets; many planning systems refuse Parametric Maps."""
+    modes: Mapping[str, RouteMode]
+    """How far results go on their way to each destination."""
     accept_lossy: bool
     """Whether images that were compressed with loss are received and read; the result then says so."""
     engine: EngineSettings
@@ -86,16 +96,22 @@ class NodeSettings:
     """Structures that are taken out of the function regions."""
     content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"]
     """(0018,9004) of every object."""
-    stage_timeout_s: float
-    """Wall-clock limit of one stage of one case."""
-    read_memory_mb: int
-    """Memory that reading a series may take."""
-    stage_attempts: int
-    """How often a crashed stage is tried before the case fails."""
+    limits: StageLimits
+    """What a stage of a case may take."""
     retry: RetryPolicy
     """How often and how long deliveries are tried."""
+    work: WorkSettings
+    """Which processes do the work of this host."""
+    retention: RetentionPolicy
+    """How long finished cases are kept."""
     log_level: str
     log_format: str
+    status: StatusSettings
+    """Where the node shows how it is."""
+    watchdog: WatchdogSettings
+    """How it watches itself."""
+    alerts: tuple[Alert, ...]
+    """Whom it tells of what."""
 
     def settings_digest(self) -> str:
         """SHA-256 over what changes the content of a result; part of every UID."""
@@ -113,7 +129,8 @@ class NodeSettings:
 
     def roles(self) -> dict[ObjectRole, StructureSetProfile]:
         """Every object that some destination ordered, with its profile; without destinations, the usual ones."""
-        wanted = tuple(self.orders.values()) or (Order(),)
+        off = [name for name, mode in self.modes.items() if mode is RouteMode.OFF]
+        wanted = tuple(order for name, order in self.orders.items() if name not in off) or (Order(),)
         return {role: order.profile for order in wanted for role in order.roles()}
 
     def audit_trail(self) -> AuditTrail:
@@ -175,7 +192,8 @@ def parse_settings(document: dict[str, Any], *, source: str = "settings", base: 
         problems = tuple(_problem(error["loc"], error["msg"]) for error in fault.errors())
         raise ConfigurationError(source, problems) from fault
     profiles, wrong = _profiles(site, base.resolve())
-    if problems := (*_contradictions(site), *peer_problems(site, base.resolve()), *wrong):
+    found = (*_contradictions(site), *peer_problems(site, base.resolve()), *alert_problems(site, base.resolve()))
+    if problems := (*found, *wrong):
         raise ConfigurationError(source, problems)
     return _settings(site, source, base.resolve(), profiles)
 
@@ -192,6 +210,8 @@ def _contradictions(site: SiteFile) -> tuple[str, ...]:
     if site.audit.syslog is not None and site.audit.syslog.transport == "tls" and site.tls is None:
         problems.append("audit.syslog.transport: 'tls' needs the table [tls] with our certificate")
     problems += _database_problems(site)
+    gpus = site.work.gpus
+    problems += [f"work.gpus: {gpu} occurs twice" for gpu in sorted({gpu for gpu in gpus if gpus.count(gpu) > 1})]
     rule = site.inference.function_rule
     if isinstance(rule, str) and rule not in RULES:
         problems.append(f"inference.function_rule: unknown rule {rule!r}; known are {', '.join(sorted(RULES))}")
@@ -228,6 +248,22 @@ def _database_problems(site: SiteFile) -> list[str]:
         problems.append("database.password_file: SQLite has no password")
     if url != "sqlite" and urlsplit(url).password is not None:
         problems.append("database.url: holds a password; put it into a file and name that as password_file")
+    return problems
+
+
+def alert_problems(site: SiteFile, base: Path) -> list[str]:
+    """What is wrong with `[[alerts]]`: names that occur twice, files that are not there or hold no address."""
+    names = [alert.name for alert in site.alerts]
+    problems = [f"alerts: the name {n} occurs twice" for n in sorted({n for n in names if names.count(n) > 1})]
+    for alert in site.alerts:
+        where = f"alerts.{alert.name}"
+        try:
+            Alert(alert.name, base / alert.url_file, ()).address()
+        except (OSError, ValueError) as fault:
+            why = fault.strerror if isinstance(fault, OSError) else str(fault)
+            problems.append(f"{where}.url_file: {base / alert.url_file}: {why}")
+        if alert.trusted is not None and not (base / alert.trusted).is_file():
+            problems.append(f"{where}.trusted: there is no {base / alert.trusted}")
     return problems
 
 
@@ -274,16 +310,54 @@ def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, St
             d.name: Order(tuple(dict.fromkeys(d.objects)), profiles[d.name], d.refusal_notice)
             for d in site.destinations
         },
+        modes={d.name: d.mode for d in site.destinations},
         accept_lossy=site.input.lossy == "flag",
         engine=_engine(site.inference, base),
         subtraction=SubtractionRule(tuple(site.inference.subtract_structures), site.inference.subtract_margin_mm),
         content_qualification=site.objects.content_qualification,
-        stage_timeout_s=site.work.stage_timeout_s,
-        read_memory_mb=site.work.read_memory_mb,
-        stage_attempts=site.work.stage_attempts,
+        limits=_limits(site.work),
+        retention=_retention(site),
         retry=RetryPolicy(tuple(site.work.retry_delays_s), 3600.0 * site.work.give_up_after_h),
+        work=WorkSettings(site.work.workers, tuple(site.work.gpus), site.work.restart_limit),
         log_level=site.log.level,
         log_format=site.log.format,
+        status=StatusSettings(site.status.host, site.status.port),
+        watchdog=_watchdog(site.watchdog),
+        alerts=tuple(
+            Alert(a.name, base / a.url_file, tuple(AlertEvent(e) for e in a.events), a.trusted and base / a.trusted)
+            for a in site.alerts
+        ),
+    )
+
+
+def _watchdog(section: WatchdogSection) -> WatchdogSettings:
+    return WatchdogSettings(
+        every_s=section.every_s,
+        failures=section.failures,
+        oldest_job_h=section.oldest_job_h,
+        quiet_h=section.quiet_working_hours,
+        hours=section.hours(),
+    )
+
+
+def _limits(section: WorkSection) -> StageLimits:
+    return StageLimits(
+        timeout_s=section.stage_timeout_s,
+        timeouts_s={str(stage): limit_s for stage, limit_s in section.timeouts_s.items()},
+        memory_mb=section.stage_memory_mb,
+        read_memory_mb=section.read_memory_mb,
+        attempts=section.stage_attempts,
+    )
+
+
+def _retention(site: SiteFile) -> RetentionPolicy:
+    section, minimum_free_mb = site.retention, site.retention.minimum_free_mb
+    return RetentionPolicy(
+        section.keep_days,
+        section.keep_failed_days,
+        # The node refuses images below its own limit: room is made well before.
+        2.0 * site.node.minimum_free_mb if minimum_free_mb is None else float(minimum_free_mb),
+        section.keep_results_days,
     )
 
 
@@ -298,6 +372,7 @@ def _access(node: NodeSection, senders: list[SenderSection]) -> AccessPolicy:
         node.ae_title,
         also_called=tuple(node.also_called_ae_titles),
         require_called_ae_title=node.require_called_ae_title,
+        own_networks=own_networks(node.host),
         senders=tuple(Sender(s.ae_title, tuple(parse_network(n) for n in s.networks)) for s in senders),
     )
 

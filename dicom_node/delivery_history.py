@@ -39,7 +39,8 @@ class DeliveryHistory:
             a
             for a in attempts
             if a.id.run == attempt.run
-            and (a.id.destination, a.id.is_aside) == (attempt.destination, attempt.is_aside)
+            and a.id.destination == attempt.destination
+            and (a.id.stage is attempt.stage if attempt.is_aside else not a.id.is_aside)
             and a.id.attempt < attempt.attempt
         ]
         return cls(tuple(sorted(own, key=lambda a: a.id.attempt)))
@@ -64,16 +65,26 @@ class DeliveryHistory:
         """How many verifications before this one have brought nothing."""
         return len(self._streak(Stage.VERIFY))
 
-    def wait_s(self, attempt: AttemptId, code: str, policy: RetryPolicy, *, permanent: bool = False) -> float | None:
+    def wait_s(
+        self,
+        attempt: AttemptId,
+        code: str,
+        policy: RetryPolicy,
+        *,
+        permanent: bool = False,
+        doubtful: bool = False,
+    ) -> float | None:
         """Seconds until the next attempt, or `None` to give up.
 
-        A refusal for good is tried once more, since peers answer Cxxx for passing troubles, too.
+        A refusal for good is not tried again: it is a dead letter, for a person. Only where peers are known to give a
+        status for passing troubles, too, it is tried once more.
 
         Args:
             attempt: the one that has just failed.
             code: how it failed.
             policy: what the site wants.
             permanent: whether it failed in a way that sending again should not change.
+            doubtful: whether peers say so, too, when sending again does help (`InstanceDelivery.is_doubtful`).
         """
         streak = self._streak(attempt.stage)
         wait_s = policy.delays_s[min(len(streak), len(policy.delays_s) - 1)] * _jitter(attempt)
@@ -81,7 +92,7 @@ class DeliveryHistory:
             waited_s = sum(float(a.output.get("wait_s", 0.0)) for a in streak)
             return wait_s if waited_s < policy.give_up_after_s else None
         if permanent:
-            return None if any(a.output.get("permanent") for a in streak) else wait_s
+            return wait_s if doubtful and not any(a.output.get("permanent") for a in streak) else None
         refused = sum(a.output.get("code") not in _PATIENT for a in streak)
         return wait_s if refused < len(policy.delays_s) else None
 

@@ -34,7 +34,12 @@ from dicom_node.progress import Progress
 
 START_LIMIT_S = 180.0
 CASE_LIMIT_S = 900.0
-_DOING = {"read": "reading the CT", "infer": "finding lobes and perfusion", "encode": "making objects"}
+_DOING = {
+    "read": "reading the CT",
+    "segment": "finding lungs and lobes",
+    "perfuse": "predicting perfusion",
+    "encode": "making objects",
+}
 ORDERED = (
     ObjectKind.PARAMETRIC_MAP,
     ObjectKind.STRUCTURE_SET,

@@ -7,11 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node.attempts import Case, standing_attempts
+from dicom_node.attempts import Attempt, Case, Result, standing_attempts
 from dicom_node.delivery_history import instance_states
+from dicom_node.route_mode import DRY_RUN
+from dicom_node.stages import Stage
 
 _NUMBER = re.compile(r"-[0-9]{4}$")
 """At the end of an object of which there are many."""
+_NO: Mapping[str, Any] = {"objects": ()}
 
 
 def destination_fields(case: Case) -> list[dict[str, Any]]:
@@ -28,6 +31,8 @@ def destination_fields(case: Case) -> list[dict[str, Any]]:
                 "stage": standing.id.stage.value,
                 "is_settled": standing.is_settled,
                 "code": str(standing.output.get("code", "")),
+                "state": _state(standing),
+                "would_send": standing.output.get("would_send"),
                 "instances": [{"sop_instance_uid": uid, **state} for uid, state in states.items()],
             }
         )
@@ -45,9 +50,20 @@ def print_destinations(console: Console, case: Case) -> None:
         for instance in destination["instances"]:
             key = (_NUMBER.sub("", instance["object"]), _stored(instance), instance["verified"])
             lines[key] = lines.get(key, 0) + 1
-        for (role, stored, confirmed), count in lines.items() or {("", "nothing yet", ""): 0}.items():
+        nothing = {("", destination["state"] or "nothing yet", ""): len((destination["would_send"] or _NO)["objects"])}
+        for (role, stored, confirmed), count in (lines or nothing).items():
             table.add_row(destination["destination"], role, str(count), stored, confirmed)
     console.print(table)
+
+
+def _state(standing: Attempt) -> str:
+    """What to say of a destination that has nothing, if there is a reason for it."""
+    if standing.output.get("code") == DRY_RUN:
+        return "would be sent (dry run)"
+    if standing.id.stage is Stage.DISCARD:
+        return "discarded"
+    held = {Result.HELD: "waits for a person", Result.DISCARDED: "not sent", Result.CANCELLED: "cancelled"}
+    return held.get(standing.result, "") if standing.result is not None else ""
 
 
 def _stored(instance: Mapping[str, Any]) -> str:

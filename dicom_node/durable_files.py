@@ -1,10 +1,15 @@
 """Files that survive kill -9 and a power cut: written under another name, fsynced, renamed, directory fsynced.
 
-Leaving out either fsync gives states in which an acknowledged file is lost or short; both were seen in tests.
+Leaving out either fsync gives states in which an acknowledged file is lost or short; both were seen in tests. Names of
+part files are never the same twice: two processes, also on two hosts, may write the same file, and each one writes it
+whole. A part file is locked while its writer lives, so that `remove_abandoned_parts` knows those of the dead.
 """
 
+import errno
+import fcntl
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,14 +23,12 @@ def write_durably(path: Path, *chunks: bytes | memoryview) -> None:
     Raises:
         OSError: It could not be written; the part file is removed.
     """
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
-    write_flushed(part, *chunks)
-    try:
-        part.rename(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with written_durably(path) as part:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            _write_all(descriptor, chunks)
+        finally:
+            os.close(descriptor)
 
 
 def write_flushed(path: Path, *chunks: bytes | memoryview) -> None:
@@ -75,6 +78,61 @@ def rename_directory(source: Path, target: Path) -> None:
     sync_directory(source.parent)
 
 
+def move_directory(source: Path, target: Path, scratch: Path) -> None:
+    """Move a directory durably, also to another file system: it appears whole under its new name, or not at all.
+
+    Killed half way, the directory is whole under its old name, under both, or under the new one.
+
+    Args:
+        source: the directory.
+        target: its new name, which nothing may have.
+        scratch: a name beside `target`, for a copy that is not whole yet; what is there is removed.
+    """
+    try:
+        rename_directory(source, target)
+    except OSError as fault:
+        if fault.errno != errno.EXDEV:
+            raise
+        copy_directory(source, target, scratch)
+        shutil.rmtree(source)
+        sync_directory(source.parent)
+
+
+def copy_directory(source: Path, target: Path, scratch: Path) -> None:
+    """Copy a directory durably; the copy appears whole under its name, or not at all.
+
+    Args:
+        source: the directory.
+        target: name of the copy, which nothing may have.
+        scratch: a name beside `target`, for a copy that is not whole yet; what is there is removed.
+    """
+    if scratch.exists():
+        shutil.rmtree(scratch)
+    shutil.copytree(source, scratch, copy_function=_copy_flushed)
+    for folder, _, _ in os.walk(scratch):
+        sync_directory(Path(folder))
+    rename_directory(scratch, target)
+
+
+def link_durably(source: Path, target: Path) -> None:
+    """Give a file another name; where a link is not possible, for instance on another file system, a copy of it.
+
+    The name is durable when its directory is synced. A copy has the bytes that the file has now.
+    """
+    try:
+        target.hardlink_to(source)
+    except OSError as fault:
+        if fault.errno not in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        write_durably(target, source.read_bytes())
+
+
+def _copy_flushed(source: str, target: str) -> None:
+    shutil.copy2(source, target)
+    with Path(target).open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -86,13 +144,39 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def written_durably(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write; afterwards it is flushed to disk and renamed to `path`."""
-    part = path.with_name(path.name + ".part")
-    yield part
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    """Give a temporary path to write, an empty file; afterwards it is flushed to disk and renamed to `path`.
+
+    Several processes may write the same file; one of them wins. If writing fails the temporary file is removed.
+    """
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.part")
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # for as long as we live
+        try:
+            yield part
+            with part.open("rb") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    finally:
+        os.close(descriptor)
     sync_directory(path.parent)
+
+
+def remove_abandoned_parts(folder: Path) -> int:
+    """Remove what processes that are dead left half-written in a folder and below; how many files that were."""
+    removed = 0
+    for part in folder.rglob("*.part"):
+        with suppress(FileNotFoundError), part.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            part.unlink()
+            removed += 1
+    return removed
 
 
 def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:

@@ -14,8 +14,15 @@
     │  └─ SeriesNotComplete                a series still arriving, or cut off, must not be taken for processing
     ├─ EncodingError                       an object could not be made from a result
     ├─ CheckFailed                         an object did not pass our own checks; nothing is sent
-    ├─ StageCrashed                        a child process died or ran out of time; tried again
+    ├─ ResultOvertaken                     another result of the series was published meanwhile; made again
+    ├─ CaseOvertaken                       a result of more images of the series is out already; not sent
+    ├─ StageCrashed                        a child process died; tried again
+    │  ├─ StageOutOfMemory                 killed for memory, or memory ran out inside; a network tries another way
+    │  └─ StageTooLong                     killed because it took too long
     ├─ UnknownCase                         no case of that id
+    ├─ CaseNotRemovable                    a case that has not arrived everywhere, or that somebody works on
+    ├─ BackupError                         a backup could not be made, is not whole, or must not be restored here
+    ├─ NothingHeld                         nothing of the case waits for a person
     ├─ UnknownDestination                  nothing of the case was on its way to that destination
     ├─ UnknownSeries                       no series of that key waits or was put aside
     ├─ ArchiveError                        asking an archive, or fetching from it
@@ -23,6 +30,7 @@
     │  ├─ QueryTooWide                     more answers than are taken; the question must be narrower
     │  ├─ RetrievalIncomplete              not everything asked for came; the series stays marked as interrupted
     │  └─ NodeBusy                         the node has too much to do, or too little disk, to fetch more now
+    ├─ AlertRefused                        a mail server or web hook did not take a message; sent again
     └─ DeliveryError                       per destination
        ├─ PeerUnreachable                  no association; tried again for as long as it takes
        │  └─ QueryInterrupted              an association was made, and ended without an answer
@@ -44,6 +52,11 @@ class NodeError(Exception):
 
     code: ClassVar[str] = "NODE_ERROR"
     permanent: ClassVar[bool] = False
+
+
+def code_of(fault: BaseException, otherwise: str) -> str:
+    """The code of one of our errors; foreign ones, some of which have a code of another kind, get the other."""
+    return fault.code if isinstance(fault, NodeError) else otherwise
 
 
 class ConfigurationError(NodeError):
@@ -180,15 +193,51 @@ class CheckFailed(NodeError):
         super().__init__(f"The objects have faults: {' '.join(faults[:3])}{more}")
 
 
+class ResultOvertaken(NodeError):
+    """While a result was made, another one of the same series was published; what it says it supersedes is wrong."""
+
+    code = "RESULT_OVERTAKEN"
+
+    def __init__(self) -> None:
+        super().__init__("Another result of this series was published meanwhile; the objects must be made again.")
+
+
+class CaseOvertaken(NodeError):
+    """A result of more images of the same series is out already; this one must not seem to be newer."""
+
+    code = "OVERTAKEN"
+    permanent = True
+
+    def __init__(self, instances: int, newest: int) -> None:
+        self.instances = instances
+        self.newest = newest
+        super().__init__(f"A result of {newest} images of this series is published; this one was made of {instances}.")
+
+
 class StageCrashed(NodeError):
-    """The child process of a stage died, was killed or ran out of time."""
+    """The child process of a stage died or was killed."""
 
     code = "STAGE_CRASHED"
+    what: ClassVar[str] = "crashed"
 
     def __init__(self, stage: str, reason: str) -> None:
         self.stage = stage
         self.reason = reason
-        super().__init__(f"Stage {stage} crashed: {reason}.")
+        super().__init__(f"Stage {stage} {self.what}: {reason}.")
+
+
+class StageOutOfMemory(StageCrashed):
+    """Memory of the machine or of its GPU did not suffice, or the limit of the site was reached."""
+
+    code = "STAGE_OUT_OF_MEMORY"
+    what = "ran out of memory"
+
+
+class StageTooLong(StageCrashed):
+    """A stage was killed at the end of its time."""
+
+    code = "STAGE_TOO_LONG"
+    what = "took too long"
 
 
 class UnknownCase(NodeError):
@@ -265,6 +314,30 @@ class NodeBusy(ArchiveError):
         super().__init__(f"Fetching stopped: {reason}. Start it again later; it goes on where it stopped.")
 
 
+class CaseNotRemovable(NodeError):
+    """A person wants a case removed that has not arrived everywhere, or that somebody works on."""
+
+    code = "CASE_NOT_REMOVABLE"
+    permanent = True
+
+    def __init__(self, case_id: str, kept: str) -> None:
+        self.case_id = case_id
+        self.kept = kept
+        super().__init__(f"case {case_id} must stay: {kept}; nothing was removed")
+
+
+class BackupError(NodeError):
+    """A backup could not be made, is not whole, or must not be restored here."""
+
+    code = "BACKUP"
+    permanent = True
+
+    def __init__(self, folder: str, reason: str) -> None:
+        self.folder = folder
+        self.reason = reason
+        super().__init__(f"{folder}: {reason}")
+
+
 class UnknownDestination(NodeError):
     """Nothing of the case was ever on its way to a destination of that name."""
 
@@ -274,6 +347,27 @@ class UnknownDestination(NodeError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(f"Nothing of this case was sent to a destination {name}.")
+
+
+class AlertRefused(NodeError):
+    """A mail server or a web hook answered and did not take the message."""
+
+    code = "ALERT_REFUSED"
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        super().__init__(f"The message was not taken: {answer}.")
+
+
+class NothingHeld(NodeError):
+    """Nothing of a case waits for a person, so there is nothing to release or to discard."""
+
+    code = "NOTHING_HELD"
+    permanent = True
+
+    def __init__(self, case_id: str) -> None:
+        self.case_id = case_id
+        super().__init__(f"Nothing of the case {case_id} waits for a person.")
 
 
 class DeliveryError(NodeError):

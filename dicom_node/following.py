@@ -35,6 +35,9 @@ def after(attempt: AttemptId, output: Output, tries: int) -> list[Next]:
 def _after_stage(attempt: AttemptId, output: Output, tries: int) -> Iterator[Next]:
     if output["result"] == Result.AGAIN:
         pause_s = min(2.0**tries, _LONGEST_PAUSE_S)
+        if back_to := output.get("back_to"):  # a run of its own: the attempts of this one have taken their names
+            yield Next(AttemptId(attempt.case_id, attempt.run + 1, back_to, 1), delay_s=pause_s)
+            return
         yield Next(attempt.following(attempt.stage), tries + 1, pause_s)
     elif output["result"] == Result.DONE:
         following = FOLLOWING[attempt.stage]
@@ -43,6 +46,8 @@ def _after_stage(attempt: AttemptId, output: Output, tries: int) -> Iterator[Nex
             return
         for name in output["destinations"]:
             yield Next(AttemptId(attempt.case_id, attempt.run, f"{following}.{name}", 1))
+        for name in output.get("shadows", ()):
+            yield Next(AttemptId(attempt.case_id, attempt.run, f"{Stage.SHADOW}.{name}", 1))
     elif output.get("notice"):
         yield Next(AttemptId(attempt.case_id, attempt.run, Stage.NOTICE, 1))
 

@@ -7,8 +7,17 @@ read while the node writes, and cannot be shared between machines.
 import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from typing import Final, Self
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+_PATIENCE: Final = {
+    "connect_timeout": "5",
+    "keepalives_idle": "3",
+    "keepalives_interval": "1",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "6000",
+}
+"""How long we believe in a server that is silent, in s and ms; by default it is a quarter of an hour and more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,4 +70,5 @@ def server_database(url: str, password_file: Path | None) -> JobDatabase:
         password = quote(password_file.read_text(encoding="utf-8").partition("\n")[0].strip(), safe="")
         user, _, host = parts.netloc.rpartition("@")
         parts = parts._replace(netloc=f"{user}:{password}@{host}")
-    return JobDatabase(urlunsplit(parts))
+    given = dict(parse_qsl(parts.query))
+    return JobDatabase(urlunsplit(parts._replace(query=urlencode({**_PATIENCE, **given}))))

@@ -1,7 +1,8 @@
 """Structured logs: an event name and fields, JSON lines for machines or aligned text for a person.
 
-No patient data: events carry case ids and short hashes of UIDs, never names, patient ids or UIDs. Records of libraries
-go through the same formatter, and only from level warning up.
+No patient data: events carry case ids and short hashes of UIDs, never names, patient ids or UIDs. An exception is told
+by its kind and its positions in the code, whoever logs it (`log_faults`). Records of libraries go through the same
+formatter, without the values in them, and only from level warning up.
 """
 
 import logging
@@ -10,9 +11,11 @@ import warnings
 
 import structlog
 
+from dicom_node.log_faults import log_every_fault, without_foreign_words, without_texts
+
 
 def configure_logs(level: str, form: str) -> None:
-    """Send all logs of this process to standard error.
+    """Send all logs of this process, and what ends it or a thread of it, to standard error.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
@@ -24,6 +27,7 @@ def configure_logs(level: str, form: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        without_texts,
     ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else structlog.processors.JSONRenderer()
@@ -37,13 +41,17 @@ def configure_logs(level: str, form: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, without_foreign_words],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            use_get_message=False,
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("dicom_node").setLevel(level.upper())
+    # The engine adds a handler of its own, which prints texts of exceptions, to a logger that has none.
+    logging.getLogger("dbos").addHandler(logging.NullHandler())
     # They print values of malformed elements, which may be a patient's name, and URLs, which name studies.
     for library in ("pydicom", "pynetdicom", "dicomweb_client", "urllib3"):
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
+    log_every_fault()
     warnings.filterwarnings("ignore", module=r"pydicom\b")

@@ -72,7 +72,7 @@ def process_folder(ct_dir: Path, out: Path, settings: NodeSettings, progress: Ca
         for number, path in enumerate(files):
             folder = case.structures if _is_structure_set(path) else case.received
             (folder / f"{number:06d}.dcm").symlink_to(path.resolve())
-        for stage in (Stage.READ, Stage.INFER, Stage.ENCODE, Stage.CHECK):
+        for stage in (Stage.READ, Stage.SEGMENT, Stage.PERFUSE, Stage.ENCODE, Stage.CHECK):
             STAGES[stage](case, settings)
         out.mkdir(parents=True, exist_ok=True)
         for made in (*case.object_paths(), case.summary):

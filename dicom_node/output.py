@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dicom_node.attempts import Case, CaseState
+from dicom_node.attempts import Case, CaseState, held_since_s
 from dicom_node.cases import CaseRecord
+from dicom_node.priorities import Priority
 from dicom_node.reception.arrivals import Arrival, ArrivalState
 from dicom_node.reception.rules import Rule
 from dicom_node.reception.trial import Trial
@@ -27,6 +28,9 @@ _STYLES = {
     CaseState.REJECTED: "yellow",
     CaseState.FAILED: "red",
     CaseState.CANCELLED: "dim",
+    CaseState.HELD: "yellow",
+    CaseState.DISCARDED: "dim",
+    CaseState.DRY_RUN: "blue",
 }
 
 
@@ -52,6 +56,7 @@ def case_fields(case: Case, *, with_attempts: bool = False) -> dict[str, Any]:
         "message": case.message,
         "created_at": _time(case.created_at_s),
         "updated_at": _time(case.updated_at_s),
+        "held_since": {name: _time(since_s) for name, since_s in held_since_s(case).items()},
     }
     if with_attempts:
         fields["attempts"] = [
@@ -92,19 +97,30 @@ def arrival_fields(arrival: Arrival) -> dict[str, Any]:
 
 def origin_fields(record: CaseRecord) -> dict[str, Any]:
     """Why a series became a case, as plain values."""
-    return {"instances": record.instances, "rule": record.rule, "released": record.released}
+    return {
+        "instances": record.instances,
+        "rule": record.rule,
+        "released": record.released,
+        "priority": record.priority,
+    }
 
 
 def print_origin(console: Console, record: CaseRecord) -> None:
     """Why a series became a case."""
     released = f", released by a person in spite of {record.released}" if record.released else ""
-    console.print(f"{record.instances} images, taken by rule {record.rule or 'of an earlier version'}{released}")
+    hurry = f"; {record.priority}" if record.priority != Priority.NORMAL else ""
+    console.print(f"{record.instances} images, taken by rule {record.rule or 'of an earlier version'}{released}{hurry}")
 
 
 def rule_fields(rule: Rule) -> dict[str, Any]:
     """A rule as plain values."""
     conditions = {condition.attribute: condition.wanted() for condition in rule.conditions}
-    return {"name": rule.name, "action": rule.action.value, "conditions": conditions}
+    return {
+        "name": rule.name,
+        "action": rule.action.value,
+        "priority": rule.priority.value,
+        "conditions": conditions,
+    }
 
 
 def print_rules(console: Console, rules: Sequence[Rule]) -> None:
@@ -112,7 +128,8 @@ def print_rules(console: Console, rules: Sequence[Rule]) -> None:
     table = Table("", "rule", "action", "all of these", title="Rules; the first that takes a series decides")
     for number, rule in enumerate(rules, start=1):
         wanted = "\n".join(f"{c.attribute}: {c.wanted()}" for c in rule.conditions) or "takes everything"
-        table.add_row(str(number), rule.name, rule.action.value, escape(wanted))
+        hurry = f", {rule.priority}" if rule.priority is not Priority.NORMAL else ""
+        table.add_row(str(number), rule.name, rule.action.value + hurry, escape(wanted))
     console.print(table)
 
 
@@ -155,6 +172,8 @@ def print_case(console: Console, case: Case) -> None:
     console.print(f"[bold]{case.case_id}[/]  [{_STYLES[case.state]}]{case.state.value}[/]  {case.code}")
     if case.message:
         console.print(case.message, highlight=False)
+    for name, since_s in held_since_s(case).items():
+        console.print(f"waits for a person since {_time(since_s)}: {name}", style="yellow", markup=False)
     table = Table("time", "stage", "attempt", "status", "result", "code")
     for attempt in case.attempts:
         table.add_row(

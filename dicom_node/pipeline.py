@@ -1,39 +1,35 @@
 """From a received CT series to objects delivered to PACS.
 
-    received series ─ read ─▶ CtVolume ─ infer ─▶ PerfusionResult ─ encode ─▶ objects ─ check ─ deliver ─▶ PACS, TPS
-            │                                │ lungs and lobes → perfusion → function regions (inference.engine)
-            └──────── no result possible ──────▶ notice ── tell ──▶ PACS: why
+    received series ─ read ─▶ CT ─ segment ─▶ lobes ─ perfuse ─▶ result ─ encode ─▶ objects ─ check ─ deliver ─▶ PACS
+                        └───────────┴── no result possible ──┴─▶ notice ── tell ──▶ PACS: why            verify ◀─┘
 
 Every stage is a plain function from files of a case to files of the same case, so that it can be repeated: the same
 input gives the same bytes and the same UIDs. What a stage makes is on disk before the journal says so, and `deliver`
-sends only what is on disk and has passed `check`. A restart repeats at most one stage. `jobs` makes the stages durable
-and runs each in a process of its own (`child`); `perfnode process` runs the same functions without a network.
+sends only what is on disk and has passed `check`. A restart repeats at most one stage. `job_engine` makes the stages
+durable and runs each in a process of its own (`child`), so each imports only what it needs; `perfnode process` runs the
+same functions without a network.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydicom import Dataset, dcmread
 
 from dicom_node.cases import CaseFolder
-from dicom_node.checks.check import check_files, check_result
-from dicom_node.checks.faults import Fault
 from dicom_node.config import NodeSettings
 from dicom_node.durable_files import make_directory, write_json, written_durably
-from dicom_node.encoding import Material, encoded_objects
 from dicom_node.errors import CheckFailed
-from dicom_node.objects.kinds import ObjectKind, ObjectRole
-from dicom_node.objects.notice import Refusal, encode_notice
-from dicom_node.objects.object_file import write_object
-from dicom_node.objects.provenance import EarlierInstance, result_context
-from dicom_node.result_files import read_ct, read_result, write_ct, write_result
-from dicom_node.results import PublishedResult, ResultLedger
+from dicom_node.ladder_files import descent_of
+from dicom_node.result_files import read_ct, read_lobes, read_result, write_ct, write_lobes, write_result
 from dicom_node.stages import Stage
-from dicom_node.subtraction import exclusion_of
-from dicom_node.summary import draw_summary
-from inference.ct_series import read_ct_files
-from inference.engine import build_engine
+from inference import engine
+
+if TYPE_CHECKING:
+    from dicom_node.checks.faults import Fault
+    from dicom_node.objects.kinds import ObjectRole
 
 
 def read(case: CaseFolder, settings: NodeSettings) -> None:
@@ -42,23 +38,50 @@ def read(case: CaseFolder, settings: NodeSettings) -> None:
     Raises:
         UnusableSeries: the instances are no CT volume; the case is rejected.
     """
+    from inference.ct_series import read_ct_files
+
     case.show_progress("reading the series")
-    ct = read_ct_files(case.instances(), accept_lossy=settings.accept_lossy, most_memory_mb=settings.read_memory_mb)
+    most_mb = settings.limits.read_memory_mb
+    ct = read_ct_files(case.instances(), accept_lossy=settings.accept_lossy, most_memory_mb=most_mb)
     write_ct(case.ct, ct)
 
 
-def infer(case: CaseFolder, settings: NodeSettings) -> None:
-    """CT volume and structure sets → lobes, perfusion, function regions, lobar table and findings.
+def segment(case: CaseFolder, settings: NodeSettings) -> None:
+    """CT volume → lungs, lobes and findings.
 
     Raises:
         ImplausibleAnatomy: the CT does not show two lungs; the case is rejected.
         ModelError: a model is absent or not the one that was approved.
+        OutOfMemory: the network has no other way to run; see `inference.execution`.
     """
-    engine = build_engine(settings.engine)
-    ct = read_ct(case.ct)
+    segmenter = engine.build_segmenter(settings.engine)
+    descent = descent_of(case, Stage.SEGMENT)
+    write_lobes(case.lobes, engine.segment(read_ct(case.ct), segmenter, case.show_progress, descent))
+
+
+def perfuse(case: CaseFolder, settings: NodeSettings) -> None:
+    """CT volume, lobes and structure sets → perfusion, function regions, lobar table and findings.
+
+    Raises:
+        ImplausibleAnatomy: a check forbids sending the result; the case is rejected.
+        ModelError: a model is absent or not the one that was approved.
+        OutOfMemory: the network has no other way to run; see `inference.execution`.
+    """
+    from dicom_node.subtraction import exclusion_of
+
+    model = engine.build_perfusion_model(settings.engine)
+    ct, found = read_ct(case.ct), read_lobes(case.lobes)
     rule = settings.subtraction
-    exclusion = exclusion_of(case.structure_sets(), ct, rule) if rule.is_set else None
-    write_result(case.result, engine.run(ct, case.show_progress, exclusion))
+    result = engine.perfuse(
+        ct,
+        found,
+        model,
+        settings.engine.function_rule,
+        exclusion=exclusion_of(case.structure_sets(), ct, rule) if rule.is_set else None,
+        progress=case.show_progress,
+        descent=descent_of(case, Stage.PERFUSE),
+    )
+    write_result(case.result, result)
 
 
 def encode(case: CaseFolder, settings: NodeSettings) -> None:
@@ -67,6 +90,12 @@ def encode(case: CaseFolder, settings: NodeSettings) -> None:
     Raises:
         EncodingError: an object could not be made.
     """
+    from dicom_node.encoding import Material, encoded_objects
+    from dicom_node.objects.object_file import write_object
+    from dicom_node.objects.provenance import EarlierInstance, result_context
+    from dicom_node.results import PublishedResult, ResultLedger
+    from dicom_node.summary import draw_summary
+
     case.show_progress("making the DICOM objects")
     ct, result = read_ct(case.ct), read_result(case.result)
     context = result_context(
@@ -80,15 +109,18 @@ def encode(case: CaseFolder, settings: NodeSettings) -> None:
     earlier = ResultLedger(case.ledger).predecessor_of(ct.source.series_instance_uid, result_id)
     if earlier:
         context = context.superseding(earlier.result_id, earlier.objects)
-    case.clear_objects()
+    make_directory(case.objects)
     made: dict[str, EarlierInstance] = {}
+    written: list[Path] = []
     material = Material(ct, result, context, lambda role: _header(case, role))
     for role, number, dataset in encoded_objects(settings.roles(), material):
-        with written_durably(case.object(str(role), number)) as part:
+        written.append(case.object(str(role), number))
+        with written_durably(written[-1]) as part:
             write_object(dataset, part)
         made.setdefault(str(role), EarlierInstance.of(dataset))
-    published = PublishedResult(result_id, earlier.result_id if earlier else "", made)
+    published = PublishedResult(result_id, earlier.result_id if earlier else "", made, len(case.instances()))
     write_json(case.contents, {"ordered": [str(role) for role in settings.roles()], "result": asdict(published)})
+    case.keep_objects(written)
     with written_durably(case.summary) as part:
         draw_summary(ct, result, part)
 
@@ -98,7 +130,11 @@ def check(case: CaseFolder, settings: NodeSettings) -> None:
 
     Raises:
         CheckFailed: an object has a fault; nothing is sent.
+        ResultOvertaken: another result of the same CT was published since `encode`; that stage is done once more.
     """
+    from dicom_node.checks.check import check_result
+    from dicom_node.results import PublishedResult, ResultLedger
+
     case.show_progress("checking the objects")
     result = read_result(case.result)
     faults = check_result(case.object_paths(), case_headers(case), result)
@@ -109,7 +145,7 @@ def check(case: CaseFolder, settings: NodeSettings) -> None:
     ResultLedger(case.ledger).publish(result.source.series_instance_uid, published)
 
 
-def _by_code(faults: Sequence[Fault]) -> list[str]:
+def _by_code(faults: "Sequence[Fault]") -> list[str]:
     """One sentence per code: the first fault of it, and how many there are."""
     counts = Counter(fault.code for fault in faults)
     first = {fault.code: fault for fault in reversed(faults)}
@@ -123,6 +159,11 @@ def notice(case: CaseFolder, settings: NodeSettings) -> None:
         EncodingError: it is not certain which patient and study the notice belongs to; none is sent.
         CheckFailed: the notice has a fault; it is not sent.
     """
+    from dicom_node.checks.check import check_files
+    from dicom_node.objects.kinds import ObjectKind
+    from dicom_node.objects.notice import Refusal, encode_notice
+    from dicom_node.objects.object_file import write_object
+
     headers = []
     for path in case.instances():
         try:
@@ -144,7 +185,7 @@ def case_headers(case: CaseFolder) -> list[Dataset]:
     return [dcmread(path, stop_before_pixels=True) for path in case.instances()]
 
 
-def _header(case: CaseFolder, role: ObjectRole) -> Dataset:
+def _header(case: CaseFolder, role: "ObjectRole") -> Dataset:
     return dcmread(case.object(str(role)), stop_before_pixels=True)
 
 
@@ -152,7 +193,8 @@ StageFunction = Callable[[CaseFolder, NodeSettings], None]
 
 STAGES: dict[Stage, StageFunction] = {
     Stage.READ: read,
-    Stage.INFER: infer,
+    Stage.SEGMENT: segment,
+    Stage.PERFUSE: perfuse,
     Stage.ENCODE: encode,
     Stage.CHECK: check,
     Stage.NOTICE: notice,

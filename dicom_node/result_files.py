@@ -1,7 +1,8 @@
-"""CT and result between two stages, as files: arrays in NPZ, facts in JSON beside it.
+"""CT, lobes and result between two stages, as files: arrays in NPZ, facts in JSON beside it.
 
 Stages run in processes of their own, so what one makes the next one reads from disk. Nothing here is DICOM and
-nothing is for export: the format belongs to one version of the node.
+nothing is for export. A node that is upgraded with cases on their way reads what the version before it has written, so
+what was added later may be absent.
 """
 
 import json
@@ -13,7 +14,8 @@ import numpy as np
 
 from dicom_node.durable_files import write_json, written_durably
 from inference.anatomy import Lobe
-from inference.engine import PerfusionResult
+from inference.engine import FoundLobes, PerfusionResult
+from inference.execution import ExecutionRecord
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
 from inference.quality import Finding, Severity
@@ -46,6 +48,26 @@ def read_ct(path: Path) -> CtVolume:
         return CtVolume(arrays["hu"], _grid(facts["grid"]), _source(facts["source"]), lossy)
 
 
+def write_lobes(path: Path, found: FoundLobes) -> None:
+    """Keep what stage `segment` found."""
+    _write_arrays(path, labels=found.lobes.labels)
+    facts = {
+        "grid": _grid_facts(found.lobes.grid),
+        "segmenter": asdict(found.lobes.segmenter),
+        "findings": [asdict(finding) for finding in found.findings],
+        "execution": [asdict(record) for record in found.execution],
+    }
+    write_json(path.with_suffix(".json"), facts)
+
+
+def read_lobes(path: Path) -> FoundLobes:
+    """The lobes kept by `write_lobes`."""
+    facts = _read_facts(path)
+    with np.load(path) as arrays:
+        lobes = LobeMap(arrays["labels"], _grid(facts["grid"]), ModelIdentity(**facts["segmenter"]))
+    return FoundLobes(lobes, _findings(facts), _execution(facts))
+
+
 def write_result(path: Path, result: PerfusionResult) -> None:
     """Keep a result; masks are packed to bits."""
     _write_arrays(
@@ -64,6 +86,7 @@ def write_result(path: Path, result: PerfusionResult) -> None:
         "lobar": {lobe.name: asdict(row) for lobe, row in result.lobar.items()},
         "findings": [asdict(finding) for finding in result.findings],
         "excluded_sha256": result.excluded_sha256,
+        "execution": [asdict(record) for record in result.execution],
     }
     write_json(path.with_suffix(".json"), facts)
 
@@ -84,9 +107,18 @@ def read_result(path: Path) -> PerfusionResult:
         perfusion=perfusion,
         regions=FunctionRegions(high, low, grid, rule),
         lobar={lobe: LobarPerfusion(**facts["lobar"][lobe.name]) for lobe in Lobe},
-        findings=tuple(Finding(**{**f, "severity": Severity(f["severity"])}) for f in facts["findings"]),
+        findings=_findings(facts),
         excluded_sha256=facts["excluded_sha256"],
+        execution=_execution(facts),
     )
+
+
+def _findings(facts: dict[str, Any]) -> tuple[Finding, ...]:
+    return tuple(Finding(**{**f, "severity": Severity(f["severity"])}) for f in facts["findings"])
+
+
+def _execution(facts: dict[str, Any]) -> tuple[ExecutionRecord, ...]:
+    return tuple(ExecutionRecord(**{**r, "tile": tuple(r["tile"])}) for r in facts.get("execution", ()))
 
 
 def _write_arrays(path: Path, **arrays: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydicom._uid_dict import UID_dictionary
 
 from dicom_node.network.addresses import check_ae_title
+from dicom_node.priorities import Priority
 from dicom_node.reception.rules import UNMATCHED, Action, Condition, Is, Matches, OneOf, Rule, Within
 from dicom_node.reception.series_phase import Phase
 
@@ -57,12 +58,13 @@ class RangeSection(BaseModel):
 
 
 class RuleSection(BaseModel):
-    """Table `[[rules]]`: `name`, `action`, and any conditions."""
+    """Table `[[rules]]`: `name`, `action`, `priority`, and any conditions."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
     action: Action
+    priority: Priority = Priority.NORMAL
     words: Pattern | None = None
     patient_id: Pattern | None = None
     patient_name: Pattern | None = None
@@ -93,10 +95,10 @@ class RuleSection(BaseModel):
             value = getattr(self, key)
             if value is not None:
                 conditions.append(_condition(key, value))
-        return Rule(self.name, self.action, tuple(conditions))
+        return Rule(self.name, self.action, tuple(conditions), self.priority)
 
 
-_CONDITIONS: Final = tuple(key for key in RuleSection.model_fields if key not in ("name", "action"))
+_CONDITIONS: Final = tuple(key for key in RuleSection.model_fields if key not in ("name", "action", "priority"))
 
 
 def _condition(key: str, value: Any) -> Condition:

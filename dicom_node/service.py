@@ -1,85 +1,133 @@
-"""Puts the node together and runs it: self-test, receiver, intake, engine; a clean stop on SIGTERM.
+"""Puts the node together and runs it: a supervisor of processes, which does no work itself; a clean stop on SIGTERM.
 
-The only place where the parts are wired. No imaging library here: receiving and heavy work happen in child processes
-(`network.receiver_process`, `child`), so an idle node is small and a crash in native code cannot take it down.
+    perfnode serve ─┬─ receiver processes                       role receiver: instances into the spool
+                    ├─ intake, chores, status page: threads     role receiver; all roles; role web
+                    └─ engine processes ── stage processes      roles worker and sender: the queues
+
+The only place where the parts are wired. What may crash, hang or be killed for memory is a process of its own and is
+started again; whatever ends, the others go on.
 """
 
 import fcntl
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from dicom_node.audit.shipper import Shipper
-from dicom_node.audit.trail import AuditTrail
+from dicom_node import line_watch, retention
+from dicom_node.alert_settings import AlertEvent
+from dicom_node.alerts import Happening, tell_at_once
+from dicom_node.audit_shipping import shipped
 from dicom_node.cases import CaseFolder
-from dicom_node.child import SELF_TEST, run_in_child
+from dicom_node.child import SELF_TEST
+from dicom_node.chores import Chore, Chores
 from dicom_node.config import NodeSettings
 from dicom_node.door_checks import CertificateWatch, check_door
 from dicom_node.durable_files import make_directory
 from dicom_node.errors import NodeAlreadyRunning, SelfTestFailed
-from dicom_node.job_engine import JobEngine
-from dicom_node.jobs import JobBook
-from dicom_node.network.archive import expected_instances
-from dicom_node.network.commitment import CommitmentBook
-from dicom_node.network.commitment_service import CommitmentParts
-from dicom_node.network.receiver_process import ReceiverParts
-from dicom_node.network.receiver_processes import ReceiverProcesses
-from dicom_node.received_structures import ReceivedStructures
-from dicom_node.reception.intake import Intake
-from dicom_node.reception.spool import Spool
-from dicom_node.structures import StructureStore
+from dicom_node.metrics import begin_counting
+from dicom_node.named_locks import NamedLocks
+from dicom_node.node_watch import NodeWatch
+from dicom_node.programs import PROGRAMS, Programs
+from dicom_node.receiving import Receiving
+from dicom_node.roles import ALL_ROLES, Role
+from dicom_node.stage_process import run_in_child
+from dicom_node.supervisor import Supervisor
 
-_LOOK_S = 0.5
+_LOOK_S = 0.2
 _STOP_LIMIT_S = 55.0
 """Receivers get 30 s to finish, the engine 5 s; service managers kill after 90 s."""
-_COMMITMENTS_KEPT_S = 30 * 86400.0
-"""An archive that answers a request for commitment later than this is not believed."""
 
 
-def serve(settings: NodeSettings) -> None:
+def serve(
+    settings: NodeSettings,
+    roles: Collection[Role] = ALL_ROLES,
+    *,
+    name: str = "1",
+    programs: Programs = PROGRAMS,
+) -> None:
     """Run the node until SIGTERM or SIGINT.
+
+    Args:
+        settings: of the node.
+        roles: what this host does.
+        name: tells several `serve` of one host apart.
+        programs: what is started for engine and stages.
 
     Raises:
         ConfigurationError: a file of the TLS settings cannot be used.
-        NodeAlreadyRunning: another node uses the same data directory.
+        NodeAlreadyRunning: another process of this name, or another receiver, uses the same data directory.
         SelfTestFailed: the engines do not find what the digital thorax holds, or a model must not be used.
     """
-    log = structlog.get_logger()
     stopping = _stop_on_signals()
     os.umask(0o077)  # what we keep is patient data
     check_door(settings)
     make_directory(settings.data_dir)
-    with sole_owner(settings.data_dir):
-        self_test(settings)
-        spool = Spool(settings.data_dir / "spool", minimum_free_mb=settings.minimum_free_mb)
-        spool.sweep()
-        audit = settings.audit_trail()
-        CommitmentBook.under(settings.shared_dir).sweep(_COMMITMENTS_KEPT_S)
-        engine = JobEngine(settings)
-        engine.launch()
-        receiver = ReceiverProcesses(_receiver_parts(settings, spool, audit))
-        with JobBook(settings.database, settings.cases()) as jobs, _shipped(audit, settings):
-            intake = _intake(settings, spool, jobs)
-            intake.recover()
-            audit.node_started()
-            receiver.start()
-            log.info("node_ready", ae_title=settings.receiver.ae_title, port=receiver.port)
-            _watch(intake, CertificateWatch(settings), stopping)
-            log.info("node_stopping")
-            _end_for_certain()
-            receiver.stop()
-            engine.close()
-            audit.node_stopped()
+    with sole_owner(settings.data_dir, name, roles):
+        begin_counting(settings.data_dir, name)
+        if Role.WORKER in roles:
+            _tested(settings, programs)
+        _run(settings, frozenset(roles), name, programs, stopping)
 
 
-def self_test(settings: NodeSettings) -> None:
+def _run(
+    settings: NodeSettings, roles: frozenset[Role], name: str, programs: Programs, stopping: threading.Event
+) -> None:
+    log, audit = structlog.get_logger(), settings.audit_trail()
+    supervisor = Supervisor(settings, roles, name, programs)
+    receiving = Receiving(settings, audit) if Role.RECEIVER in roles else None
+    watch = NodeWatch(
+        settings,
+        roles,
+        port=lambda: receiving.port if receiving else 0,
+        engines=lambda: len(supervisor.process_ids),
+        wanted_engines=supervisor.wanted,
+    )
+    chores = Chores([*_chores(settings, roles), *watch.chores], NamedLocks(settings.database, settings.data_dir))
+    with ExitStack() as parts:
+        parts.enter_context(shipped(audit, settings))
+        audit.node_started()
+        parts.callback(audit.node_stopped)
+        supervisor.start()
+        parts.callback(supervisor.stop)
+        if receiving is not None:
+            receiving.start()
+            parts.callback(receiving.stop)
+        chores.start()
+        parts.callback(chores.stop)
+        # A part that stops when the node does is entered into `parts` here.
+        watch.start()
+        parts.callback(watch.stop)
+        port = receiving.port if receiving is not None else None
+        log.info("node_ready", ae_title=settings.receiver.ae_title, port=port, roles=sorted(roles))
+        _watch(supervisor, CertificateWatch(settings), watch, stopping)
+        log.info("node_stopping")
+        _end_for_certain()
+        supervisor.begin_stop()
+
+
+def _chores(settings: NodeSettings, roles: frozenset[Role]) -> list[Chore]:
+    """What comes round on this host."""
+    sending = [line_watch.chore(settings)] if Role.SENDER in roles else []
+    return [retention.chore(settings), *sending]
+
+
+def _tested(settings: NodeSettings, programs: Programs) -> None:
+    """Self-test; who wants to know hears of its failure now, since the node that failed sends nothing later."""
+    try:
+        self_test(settings, programs)
+    except SelfTestFailed as fault:
+        tell_at_once(settings, Happening(AlertEvent.NODE, f"self-test {time.time()}", fault.code, str(fault)))
+        raise
+
+
+def self_test(settings: NodeSettings, programs: Programs = PROGRAMS) -> None:
     """Run the configured engines on the digital thorax and compare with what it holds.
 
     Raises:
@@ -87,79 +135,44 @@ def self_test(settings: NodeSettings) -> None:
     """
     folder = CaseFolder(settings.data_dir / "selftest")
     make_directory(folder.path)
-    timeout_s = settings.stage_timeout_s
-    if run_in_child(SELF_TEST, folder.path, settings.source, timeout_s=timeout_s, stop=lambda: False) != 0:
+    ended = run_in_child(
+        SELF_TEST,
+        folder.path,
+        settings.source,
+        timeout_s=settings.limits.timeout_s,
+        stop=lambda: False,
+        program=programs.stage,
+    )
+    if ended != 0:
         outcome = folder.outcome(SELF_TEST) or {}
         code, message = str(outcome.get("code", "")), str(outcome.get("message", ""))
         raise SelfTestFailed(code, message if code == SelfTestFailed.code else f"{code}: {message}")
 
 
 @contextmanager
-def sole_owner(data_dir: Path) -> Iterator[None]:
-    """Hold the data directory; the lock goes with the process, however it ends.
+def sole_owner(data_dir: Path, name: str, roles: Collection[Role]) -> Iterator[None]:
+    """Hold the data directory under this name, and its spool if we receive; the locks go with the process.
 
     Raises:
-        NodeAlreadyRunning: another process holds it.
+        NodeAlreadyRunning: another process holds one of them.
     """
-    with (data_dir / "node.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            raise NodeAlreadyRunning(str(data_dir)) from fault
-        file.write(str(os.getpid()))
-        file.flush()
+    with ExitStack() as locks:
+        for lock in [f"node-{name}.lock", *(["node.lock"] if Role.RECEIVER in roles else [])]:
+            file = locks.enter_context((data_dir / lock).open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as fault:
+                raise NodeAlreadyRunning(str(data_dir)) from fault
+            file.write(str(os.getpid()))
+            file.flush()
         yield
 
 
-def _receiver_parts(settings: NodeSettings, spool: Spool, audit: AuditTrail) -> ReceiverParts:
-    return ReceiverParts(
-        spool.root,
-        settings.receiver,
-        minimum_free_mb=settings.minimum_free_mb,
-        audit=audit,
-        services=(CommitmentParts(settings.data_dir, settings.shared_dir, settings.called_entities()),),
-        log_level=settings.log_level,
-        log_format=settings.log_format,
-    )
-
-
-def _intake(settings: NodeSettings, spool: Spool, jobs: JobBook) -> Intake:
-    archive = settings.completeness.count_from
-    return Intake.of(
-        settings.data_dir,
-        settings.cases(),
-        spool,
-        jobs,
-        settings.rules,
-        settings.completeness,
-        expected_instances=partial(expected_instances, settings.peer(archive)) if archive else None,
-        structures=ReceivedStructures(StructureStore.under(settings.shared_dir), settings.subtraction),
-        room_mb=2.0 * settings.minimum_free_mb,
-    )
-
-
-@contextmanager
-def _shipped(audit: AuditTrail, settings: NodeSettings) -> Iterator[None]:
-    """Send the audit trail to the syslog server of the site, if it has one; at the end, what is left."""
-    if settings.audit.syslog is None:
-        yield
-        return
-    shipper = Shipper(audit.log_file, settings.audit.syslog)
-    shipper.start()
-    try:
-        yield
-    finally:
-        shipper.stop()
-
-
-def _watch(intake: Intake, certificates: CertificateWatch, stopping: threading.Event) -> None:
-    log = structlog.get_logger()
+def _watch(supervisor: Supervisor, certificates: CertificateWatch, watch: NodeWatch, stopping: threading.Event) -> None:
     while not stopping.wait(_LOOK_S):
+        supervisor.look()
         certificates.look()
-        try:
-            intake.take_complete()
-        except Exception as fault:  # the disk, or a bug; the series stays in the spool and is looked at again
-            log.error("intake_failed", code="INTAKE_FAILED", kind=type(fault).__name__)
+        watch.watchdog.beat()
 
 
 def _end_for_certain() -> None:

@@ -5,7 +5,7 @@ in words what each key means.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -13,7 +13,9 @@ from dicom_node.network.access import parse_network
 from dicom_node.network.addresses import check_ae_title
 from dicom_node.objects.kinds import ObjectKind
 from dicom_node.orders import DEFAULT_KINDS
+from dicom_node.route_mode import RouteMode
 from dicom_node.rule_files import RuleSection
+from dicom_node.working_hours import WorkingHours
 from inference.volumes import FunctionBasis
 
 AeTitle = Annotated[str, AfterValidator(check_ae_title)]
@@ -109,10 +111,26 @@ class WorkSection(Section):
     """Table `[work]`."""
 
     stage_timeout_s: float = Field(default=1800.0, gt=0)
+    timeouts_s: dict[
+        Literal["read", "segment", "perfuse", "encode", "check", "notice"], Annotated[float, Field(gt=0)]
+    ] = {}
+    stage_memory_mb: int = Field(default=16384, ge=512, le=4_000_000)
     read_memory_mb: int = Field(default=8192, ge=256, le=1_000_000)
     stage_attempts: int = Field(default=3, ge=1, le=20)
     retry_delays_s: list[Annotated[float, Field(gt=0)]] = Field(default=[10, 60, 300, 900, 3600], min_length=1)
     give_up_after_h: float = Field(default=72.0, gt=0)
+    workers: int = Field(default=1, ge=1, le=64)
+    gpus: list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")]] = []
+    restart_limit: int = Field(default=20, ge=1, le=1000)
+
+
+class RetentionSection(Section):
+    """Table `[retention]`."""
+
+    keep_days: float = Field(default=30.0, gt=0)
+    keep_failed_days: float = Field(default=0.0, ge=0)
+    minimum_free_mb: int | None = Field(default=None, ge=0)
+    keep_results_days: float = Field(default=3650.0, ge=0)
 
 
 _ABSENT = object()
@@ -169,6 +187,7 @@ class DestinationSection(CalledSection):
     verify: Literal["auto", "commitment", "find", "none"] = "auto"
     profile: str = "generic"
     refusal_notice: bool = True
+    mode: RouteMode = RouteMode.LIVE
 
 
 class FunctionRuleSection(Section):
@@ -215,6 +234,42 @@ class LogSection(Section):
     format: Literal["auto", "json", "text"] = "auto"
 
 
+class StatusSection(Section):
+    """Table `[status]`."""
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+
+
+class WatchdogSection(Section):
+    """Table `[watchdog]`."""
+
+    every_s: float = Field(default=30.0, ge=0.5, le=600)
+    failures: int = Field(default=3, ge=1, le=100)
+    oldest_job_h: float = Field(default=4.0, gt=0)
+    quiet_working_hours: float = Field(default=0.0, ge=0)
+    working_days: list[str] = ["mon", "tue", "wed", "thu", "fri"]
+    working_hours: str = "07:00-18:00"
+
+    @model_validator(mode="after")
+    def _check_hours(self) -> Self:
+        self.hours()
+        return self
+
+    def hours(self) -> WorkingHours:
+        """The working hours of the site."""
+        return WorkingHours.parse(self.working_days, self.working_hours)
+
+
+class AlertSection(Section):
+    """Table `[[alerts]]`."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")]
+    url_file: Path
+    events: list[Literal["failed", "held", "late", "node"]] = ["failed", "held", "late", "node"]
+    trusted: Path | None = None
+
+
 class SiteFile(Section):
     """The whole file."""
 
@@ -225,6 +280,7 @@ class SiteFile(Section):
     audit: AuditSection = AuditSection()
     work: WorkSection = WorkSection()
     completeness: CompletenessSection = CompletenessSection()
+    retention: RetentionSection = RetentionSection()
     rules: list[RuleSection] = []
     destinations: list[DestinationSection] = []
     peers: list[PeerSection] = []
@@ -232,3 +288,6 @@ class SiteFile(Section):
     inference: InferenceSection = InferenceSection()
     objects: ObjectsSection = ObjectsSection()
     log: LogSection = LogSection()
+    status: StatusSection = StatusSection()
+    watchdog: WatchdogSection = WatchdogSection()
+    alerts: list[AlertSection] = []

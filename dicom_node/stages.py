@@ -8,8 +8,10 @@ class Stage(StrEnum):
 
     READ = "read"
     """Received instances become a CT volume."""
-    INFER = "infer"
-    """Lobes, perfusion and function regions are found."""
+    SEGMENT = "segment"
+    """Lungs and lobes are found."""
+    PERFUSE = "perfuse"
+    """Perfusion, function regions and the lobar table are found."""
     ENCODE = "encode"
     """DICOM objects are made."""
     CHECK = "check"
@@ -22,16 +24,30 @@ class Stage(StrEnum):
     """The case gave no result: a picture that says why is made."""
     TELL = "tell"
     """The picture is sent, to each destination that wants it."""
+    SHADOW = "shadow"
+    """Objects are sent to a destination that does not count, see `route_mode`."""
+    DISCARD = "discard"
+    """A person wants held objects sent nowhere."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Stage | None":
+        """Rows of versions before this split have `infer`, which was `segment` and `perfuse` in one.
+
+        One that was queued when the node was upgraded starts at `segment`; one that is done is followed by what that
+        version queued after it, `encode`, whose input is the same file.
+        """
+        return cls.SEGMENT if value == "infer" else None
 
 
 FOLLOWING = {
-    Stage.READ: Stage.INFER,
-    Stage.INFER: Stage.ENCODE,
+    Stage.READ: Stage.SEGMENT,
+    Stage.SEGMENT: Stage.PERFUSE,
+    Stage.PERFUSE: Stage.ENCODE,
     Stage.ENCODE: Stage.CHECK,
     Stage.CHECK: Stage.DELIVER,
     Stage.NOTICE: Stage.TELL,
 }
 """Which stage comes after which. `deliver` and `verify` take turns, see `delivery_history`; `tell` ends the road."""
 
-ASIDE = (Stage.NOTICE, Stage.TELL)
-"""Stages beside the road: what becomes of a notice does not change what is said of the case."""
+ASIDE = (Stage.NOTICE, Stage.TELL, Stage.SHADOW)
+"""Stages beside the road: what becomes of a notice or a shadow does not change what is said of the case."""

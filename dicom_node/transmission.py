@@ -1,8 +1,10 @@
-"""The work of the stages `deliver`, `verify` and `tell`: one attempt, for one case and one destination.
+"""The work of the stages behind `check`: one attempt, for one case and one destination.
 
     deliver   sends what the destination does not have yet; every object is tried, each keeps its own status
     verify    asks the destination what it has kept; what is missing goes back to `deliver`, with the same UIDs
     tell      delivers the notice of refusal, which is not verified
+    shadow    sends like `deliver`, and is not verified
+    discard   sends nothing, because a person said so
 
 Each gives an output, a small dictionary that the engine keeps: the result, in `wait_s` how long to wait before the next
 attempt, and what became of each instance. What earlier attempts brought is read from their outputs.
@@ -19,13 +21,17 @@ from dicom_node.attempts import Attempt, AttemptId, Result
 from dicom_node.cases import CaseFolder
 from dicom_node.config import NodeSettings
 from dicom_node.delivery_audit import tell_delivery
-from dicom_node.delivery_history import NOT_CONFIRMED, NOT_STORED, UNVERIFIED, DeliveryHistory
+from dicom_node.delivery_history import NOT_CONFIRMED, NOT_STORED, UNREACHABLE, UNVERIFIED, DeliveryHistory
+from dicom_node.delivery_line import DeliveryLine
 from dicom_node.errors import ArchiveError, DeliveryError, PeerUnreachable
 from dicom_node.network.commitment import CommitmentBook
 from dicom_node.network.delivery import DeliveryReport, Destination, InstanceDelivery, send
 from dicom_node.network.verification import SentInstance, Verification, verify
 from dicom_node.network.verification_mode import Verify
 from dicom_node.network.web_peer import DicomwebPeer
+from dicom_node.planned_delivery import planned_delivery
+from dicom_node.route_gate import stopped
+from dicom_node.route_mode import RouteMode
 from dicom_node.stages import Stage
 
 _QUERIES_BEFORE_MISSING = 3
@@ -41,6 +47,7 @@ class Transmission:
     Args:
         settings: of the site.
         attempts_of: every attempt of a case, in any order.
+        line: who waits for a destination that was away; without one, everybody knocks.
         commitment_wait_s: how long an association is held for a commitment on it; other cases wait behind it.
     """
 
@@ -49,8 +56,10 @@ class Transmission:
         settings: NodeSettings,
         attempts_of: Callable[[str], list[Attempt]],
         *,
+        line: DeliveryLine | None = None,
         commitment_wait_s: float = 5.0,
     ) -> None:
+        self._line = line
         self._commitment_wait_s = commitment_wait_s
         self._settings = settings
         self._attempts_of = attempts_of
@@ -58,9 +67,11 @@ class Transmission:
         self._book = CommitmentBook.under(settings.shared_dir)
 
     def perform(self, folder: CaseFolder, attempt: AttemptId) -> Output:
-        """One attempt of `deliver`, `verify` or `tell`."""
-        if folder.is_cancelled():
-            return {"result": Result.CANCELLED.value}
+        """One attempt of `deliver`, `verify`, `tell`, `shadow` or `discard`."""
+        known = self._attempts_of(attempt.case_id)
+        mode = self._settings.modes.get(attempt.destination, RouteMode.LIVE)
+        if (answer := stopped(folder, attempt, known, mode)) is not None:
+            return answer
         try:
             destination = self._settings.destination(attempt.destination)
         except KeyError:
@@ -71,10 +82,42 @@ class Transmission:
             return _failed("OBJECTS_NOT_MADE", why)
         if not paths:  # a notice that a result has overtaken, or regions that are all empty
             return {"result": Result.DONE.value, "instances": []}
-        history = DeliveryHistory.before(attempt, self._attempts_of(attempt.case_id))
-        work = self._verify if attempt.stage is Stage.VERIFY else self._deliver
+        if mode is RouteMode.DRY_RUN:
+            return planned_delivery(paths, destination)
+        history = DeliveryHistory.before(attempt, known)
+        if (stepped_back := self._stepped_back(attempt, history)) is not None:
+            return stepped_back
         try:
-            return work(attempt, history, paths, destination)
+            return self._performed(folder, attempt, history, paths, destination)
+        except _Cancelled:
+            return {"result": Result.CANCELLED.value}
+
+    def _stepped_back(self, attempt: AttemptId, history: DeliveryHistory) -> Output | None:
+        """What to say if a case before this one waits for the destination to come back; `None` to go and knock."""
+        if self._line is None or not self._line.is_behind(attempt):
+            return None
+        wait_s = history.wait_s(attempt, UNREACHABLE, self._settings.retry)
+        if wait_s is None:  # before it is given up it is tried itself
+            return None
+        why = f"{attempt.destination} is away; a case before this one waits for it, too."
+        return {**_ended(UNREACHABLE, why, again=True), "wait_s": wait_s, "instances": []}
+
+    def _performed(
+        self,
+        folder: CaseFolder,
+        attempt: AttemptId,
+        history: DeliveryHistory,
+        paths: list[Path],
+        destination: Destination | DicomwebPeer,
+    ) -> Output:
+        try:
+            if attempt.stage is Stage.VERIFY:
+                output = self._verify(attempt, history, paths, destination)
+            else:
+                output = self._deliver(folder, attempt, history, paths, destination)
+            if self._line is not None and (woken := self._line.came_back(attempt.destination)):
+                self._log(attempt).info("destination_came_back", waiting=woken)
+            return output
         except (DeliveryError, ArchiveError) as fault:
             said = getattr(fault, "instances", ())
             if attempt.stage is not Stage.VERIFY and not isinstance(fault, PeerUnreachable):  # then nothing was sent
@@ -90,16 +133,29 @@ class Transmission:
         made_for = folder.object_facts()["ordered"] if folder.contents.exists() else []
         return [path for role in ordered for path in folder.objects_of(role)], [r for r in ordered if r not in made_for]
 
-    # -- deliver and tell --------------------------------------------------------------------------------------------
+    # -- deliver, tell and shadow ------------------------------------------------------------------------------------
 
     def _deliver(
-        self, attempt: AttemptId, history: DeliveryHistory, paths: list[Path], destination: Destination | DicomwebPeer
+        self,
+        folder: CaseFolder,
+        attempt: AttemptId,
+        history: DeliveryHistory,
+        paths: list[Path],
+        destination: Destination | DicomwebPeer,
     ) -> Output:
         stored = history.stored
         due = {SentInstance.of(path).uid: path for path in paths}
         due = {uid: path for uid, path in due.items() if uid not in stored}
-        report = _send(list(due.values()), destination) if due else None
-        instances = report.instances if report else ()
+        instances: list[InstanceDelivery] = []
+
+        def progress(instance: InstanceDelivery) -> None:
+            instances.append(instance)
+            if folder.is_cancelled():
+                tell_delivery(self._audit, destination, due, instances, "CANCELLED")
+                raise _Cancelled
+
+        if due:
+            _send(list(due.values()), destination, progress)
         tell_delivery(self._audit, destination, due, instances)
         warnings = sorted({f"0x{i.status:04X}" for i in instances if i.is_warning})
         self._log(attempt).info("delivered", objects=len(instances), before=len(stored), warnings=warnings)
@@ -163,14 +219,17 @@ class Transmission:
         instances: Iterable[Any],
         paths: list[Path],
     ) -> Output:
-        wait_s = history.wait_s(attempt, fault.code, self._settings.retry, permanent=fault.permanent)
+        told = list(instances)
+        doubtful = any(i.is_doubtful for i in told)
+        policy = self._settings.retry
+        wait_s = history.wait_s(attempt, fault.code, policy, permanent=fault.permanent, doubtful=doubtful)
         self._log(attempt).warning("delivery_failed", code=fault.code, again=wait_s is not None)
         by_uid = {SentInstance.of(path).uid: path for path in paths}
         return {
             **_ended(fault.code, str(fault), again=wait_s is not None),
             "wait_s": wait_s or 0.0,
             "permanent": fault.permanent,
-            "instances": _instances(instances, by_uid),
+            "instances": _instances(told, by_uid),
         }
 
     def _log(self, attempt: AttemptId) -> Any:
@@ -179,12 +238,18 @@ class Transmission:
         )
 
 
-def _send(paths: list[Path], destination: Destination | DicomwebPeer) -> DeliveryReport:
+class _Cancelled(Exception):
+    """A person has stopped the case while it was being sent."""
+
+
+def _send(
+    paths: list[Path], destination: Destination | DicomwebPeer, progress: Callable[[InstanceDelivery], None]
+) -> DeliveryReport:
     if isinstance(destination, DicomwebPeer):
         from dicom_node.network.dicomweb import store  # loads an HTTP library that most sites do not need
 
-        return store(paths, destination)
-    return send(paths, destination)
+        return store(paths, destination, progress)
+    return send(paths, destination, progress)
 
 
 def _transaction_uid(attempt: AttemptId, uids: Iterable[str]) -> str:

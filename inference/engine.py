@@ -3,26 +3,32 @@
     CtVolume ── lobes ──▶ LobeMap ── perfusion ──▶ PerfusionMap ── rule ──▶ FunctionRegions ── lobes ──▶ lobar table
                             │                         │
                             └──────── quality ────────┴──▶ findings; a rejecting one ends the run
+    └──────── segment ────────┘└────────────────────────── perfuse ──────────────────────────────────────────────┘
 
-Two lobe engines and two perfusion engines stand behind small protocols (`lobes`, `perfusion`). Models are loaded once,
-in `build_engine`; `run` may then be called for many patients and keeps nothing of them. torch and the like are
-imported only for an engine that needs them.
+Two lobe engines and two perfusion engines stand behind small protocols (`lobes`, `perfusion`). `segment` and `perfuse`
+are two halves with a model each, so that each can run in a process of its own and a network that dies takes no lobes
+with it; `run` is both. Models are loaded once and may then be used for many patients; nothing of them is kept. torch
+and the like are imported only for an engine that needs them. Where memory is short a network runs in another way
+(`execution`), and the result says so.
 """
 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from inference.errors import ImplausibleResult, ModelNotFound
 from inference.exclusion import Exclusion, exclude
+from inference.execution import Descent, ExecutionRecord, Rung, climb_down
 from inference.function_regions import DEFAULT_RULE, find_function_regions
 from inference.lobar import lobar_perfusion
 from inference.lobes import LobeSegmenter
 from inference.perfusion import PerfusionModel
-from inference.quality import Finding, Severity, check_ct_and_lobes, check_map
+from inference.quality import Finding, Severity, check_ct_and_lobes, check_execution, check_map
 from inference.volumes import (
     CtVolume,
     FunctionRegions,
@@ -34,6 +40,11 @@ from inference.volumes import (
 )
 
 Progress = Callable[[str], None]
+FROM_THE_TOP = Descent()
+
+
+def _silent(step: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,17 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FoundLobes:
+    """What `segment` found in a CT."""
+
+    lobes: LobeMap
+    findings: tuple[Finding, ...]
+    """Of the CT and its lobes; none of them rejecting."""
+    execution: tuple[ExecutionRecord, ...] = ()
+    """How the network ran; empty for an engine without one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PerfusionResult:
     """Everything that one CT gave. All volumes lie on the grid of the CT."""
 
@@ -81,55 +103,125 @@ class PerfusionResult:
     """What a reader must know; none of them rejecting."""
     excluded_sha256: str = ""
     """Digest of the structures that were to be taken out of the regions; empty where none were asked for."""
+    execution: tuple[ExecutionRecord, ...] = ()
+    """How the networks ran, that of the lobes first; empty for engines without one."""
+
+    def content_sha256(self) -> str:
+        """Digest of every voxel and of every way of running that is not the usual one.
+
+        UIDs of the objects derive from it too. The same CT gives the same bits on the same machine, but not for
+        certain on another one, with another version of a library, or in half precision. Without this, such a result
+        would get the UIDs of the one before; an archive would take it for a duplicate and keep the old one, and
+        nobody would see that what was checked here is not what is there.
+        """
+        digest = hashlib.sha256()
+        for array in (self.lobes.labels, self.perfusion.values, self.regions.high, self.regions.low):
+            digest.update(np.ascontiguousarray(array).data)
+        unusual = [asdict(replace(record, why="")) for record in self.execution if record.rung != Rung.CONFIGURED]
+        if unusual:
+            digest.update(json.dumps(unusual, sort_keys=True).encode())
+        return digest.hexdigest()
+
+
+def segment(
+    ct: CtVolume, segmenter: LobeSegmenter, progress: Progress = _silent, descent: Descent = FROM_THE_TOP
+) -> FoundLobes:
+    """Find lungs and lobes, and check them and the CT.
+
+    Args:
+        ct: the planning CT.
+        segmenter: the lobe engine.
+        progress: called with a short text before each step.
+        descent: how a network is to run.
+
+    Raises:
+        ImplausibleAnatomy: no lungs, an incomplete set of lobes, or a check that forbids sending a result.
+        OutOfMemory: the network needs more memory than there is, in every way it can run.
+    """
+    progress("finding lungs and lobes")
+    lobes, execution = climb_down(segmenter, lambda engine: engine.segment(ct), descent)
+    findings = _stop_at_rejection(check_ct_and_lobes(ct, lobes))
+    return FoundLobes(lobes, findings + check_execution(execution), execution)
+
+
+def perfuse(
+    ct: CtVolume,
+    found: FoundLobes,
+    model: PerfusionModel,
+    rule: FunctionRule,
+    *,
+    exclusion: Exclusion | None = None,
+    progress: Progress = _silent,
+    descent: Descent = FROM_THE_TOP,
+) -> PerfusionResult:
+    """Predict perfusion, check it, cut it into regions, tabulate.
+
+    Args:
+        ct: the planning CT.
+        found: what `segment` found in it.
+        model: the perfusion engine.
+        rule: how the map is cut.
+        exclusion: structures that do not belong to high- and low-functional lung.
+        progress: called with a short text before each step.
+        descent: how a network is to run.
+
+    Raises:
+        ImplausibleAnatomy: a check forbids sending a result.
+        OutOfMemory: the network needs more memory than there is, in every way it can run.
+    """
+    progress("predicting perfusion")
+    perfusion, execution = climb_down(model, lambda engine: engine.predict(ct, found.lobes), descent)
+    findings = found.findings + _stop_at_rejection(check_map(perfusion)) + check_execution(execution)
+    progress("finding high- and low-functional lung")
+    regions, excluded, digest = _cut(perfusion, rule, exclusion)
+    lobar, ran = lobar_perfusion(perfusion, found.lobes, regions), found.execution + execution
+    return PerfusionResult(ct.source, found.lobes, perfusion, regions, lobar, findings + excluded, digest, ran)
+
+
+def _cut(
+    perfusion: PerfusionMap, rule: FunctionRule, exclusion: Exclusion | None
+) -> tuple[FunctionRegions, tuple[Finding, ...], str]:
+    """Function regions, what a reader must know of what was taken out of them, and its digest."""
+    regions = find_function_regions(perfusion, rule)
+    if exclusion is None:
+        return regions, (), ""
+    return *exclude(regions, exclusion), exclusion.sha256()
 
 
 @dataclass(frozen=True, slots=True)
 class PerfusionEngine:
-    """Loaded models, ready for any number of patients."""
+    """Both halves with their models, ready for any number of patients."""
 
     lobes: LobeSegmenter
     perfusion: PerfusionModel
     function_rule: FunctionRule
 
-    def run(
-        self, ct: CtVolume, progress: Progress = lambda step: None, exclusion: Exclusion | None = None
-    ) -> PerfusionResult:
-        """Segment, predict, cut, tabulate, and check on the way.
-
-        Args:
-            ct: the planning CT.
-            progress: called with a short text before each step.
-            exclusion: structures that do not belong to high- and low-functional lung.
+    def run(self, ct: CtVolume, progress: Progress = _silent, exclusion: Exclusion | None = None) -> PerfusionResult:
+        """Segment, then perfuse.
 
         Raises:
             ImplausibleAnatomy: no lungs, an incomplete set of lobes, or a check that forbids sending a result.
+            OutOfMemory: a network needs more memory than there is, in every way it can run.
         """
-        progress("finding lungs and lobes")
-        lobes = self.lobes.segment(ct)
-        before = _stop_at_rejection(check_ct_and_lobes(ct, lobes))
-        progress("predicting perfusion")
-        perfusion = self.perfusion.predict(ct, lobes)
-        after = _stop_at_rejection(check_map(perfusion))
-        progress("finding high- and low-functional lung")
-        regions = find_function_regions(perfusion, self.function_rule)
-        excluded: tuple[Finding, ...] = ()
-        if exclusion is not None:
-            regions, excluded = exclude(regions, exclusion)
-        lobar = lobar_perfusion(perfusion, lobes, regions)
-        digest = "" if exclusion is None else exclusion.sha256()
-        return PerfusionResult(ct.source, lobes, perfusion, regions, lobar, before + after + excluded, digest)
+        found = segment(ct, self.lobes, progress)
+        return perfuse(ct, found, self.perfusion, self.function_rule, exclusion=exclusion, progress=progress)
 
 
 def build_engine(settings: EngineSettings) -> PerfusionEngine:
-    """Load the models that the settings name.
+    """Load the models of both halves.
 
     Raises:
         ModelError: one of them cannot be used; each leaf says why and what to do.
     """
-    return PerfusionEngine(_lobe_segmenter(settings), _perfusion_model(settings), settings.function_rule)
+    return PerfusionEngine(build_segmenter(settings), build_perfusion_model(settings), settings.function_rule)
 
 
-def _lobe_segmenter(settings: EngineSettings) -> LobeSegmenter:
+def build_segmenter(settings: EngineSettings) -> LobeSegmenter:
+    """Load the models that `segment` needs.
+
+    Raises:
+        ModelError: one of them cannot be used; each leaf says why and what to do.
+    """
     if settings.lobes == "lungmask":
         from inference.lungmask_lobes import LungmaskLobes, LungmaskSettings
 
@@ -146,7 +238,12 @@ def _lobe_segmenter(settings: EngineSettings) -> LobeSegmenter:
     return AtlasLobes()
 
 
-def _perfusion_model(settings: EngineSettings) -> PerfusionModel:
+def build_perfusion_model(settings: EngineSettings) -> PerfusionModel:
+    """Load the model that `perfuse` needs.
+
+    Raises:
+        ModelError: it cannot be used; each leaf says why and what to do.
+    """
     if settings.perfusion == "network":
         if settings.model_folder is None:
             raise ModelNotFound("A perfusion model", "Name its folder as model_folder, or choose densitometric.")

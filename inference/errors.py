@@ -28,6 +28,7 @@
     │  ├─ ModelNotFound                    files absent, and what to do about it
     │  ├─ CheckpointMismatch               weights are not the ones the model card names
     │  └─ InvalidModelCard                 the card itself is unusable
+    ├─ OutOfMemory                         a network needs more memory than there is, in every way it can run
     └─ GridMismatch                        two volumes that must share a grid do not: a bug, never hidden
 
 Each leaf carries its facts as fields, a stable `code` for logs and journals, and `permanent`: whether trying the same
@@ -324,6 +325,16 @@ class InvalidModelCard(ModelError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The model card cannot be used: {reason}.")
+
+
+class OutOfMemory(InferenceError):
+    """Memory of the GPU or of the machine ran out. Not permanent: next time there may be more."""
+
+    code = "OUT_OF_MEMORY"
+    permanent = False
+
+    def __init__(self) -> None:
+        super().__init__("There is not enough memory for the network.")
 
 
 class GridMismatch(InferenceError):

@@ -9,7 +9,6 @@ from typing import Protocol, runtime_checkable
 import cc3d
 import numpy as np
 from jaxtyping import UInt8
-from scipy import ndimage
 
 from inference.anatomy import Lobe, Side, lobes_of
 from inference.errors import LobesIncomplete, LungsNotFound
@@ -63,6 +62,8 @@ def contiguous(labels: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b c"]
 
     No voxel is gained, lost or moved to the other lung. Parts are connected through faces.
     """
+    from scipy import ndimage  # heavy; the node's own processes know this module by its types
+
     everything = labels.copy()
     found = ndimage.find_objects((labels > 0).astype(np.uint8))
     if not found:
@@ -84,6 +85,8 @@ def contiguous(labels: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b c"]
 
 
 def _adopt(labels: UInt8[np.ndarray, "a b c"], homeless: np.ndarray, side: Side) -> None:
+    from scipy import ndimage
+
     lung = np.isin(labels, [lobe.value for lobe in lobes_of(side)])
     orphans = homeless & lung
     if not orphans.any():

@@ -4,6 +4,8 @@ The network LTRCLobes draws the lobes, R231 the lungs, and lungmask's own `LMInf
 rewritten here. This file adds what it lacks: the identity of the weights (lungmask checks no hash), an image whose
 orientation is certain, our label values, and an answer instead of a traceback when there are no weights.
 
+When memory runs out it takes one slice at a time, half precision, or the CPU (`execution`).
+
 lungmask's import silences every UserWarning of the process and logs to standard output. Both are undone; it is
 imported when a segmenter is made, never before.
 """
@@ -11,6 +13,7 @@ imported when a segmenter is made, never before.
 import hashlib
 import logging
 import warnings
+from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +26,7 @@ from jaxtyping import UInt8
 
 from inference.anatomy import Lobe
 from inference.errors import ModelError, ModelNotFound
+from inference.execution import Device, Execution, ExecutionRecord, ladder_of
 from inference.geometry import Reorientation
 from inference.images import to_image
 from inference.lobes import contiguous, require_complete
@@ -82,6 +86,31 @@ class LungmaskLobes:
         self.ltrclobes = WeightsFile.read(_weights_path("LTRCLobes", settings.ltrclobes_weights, mask))
         self.identity = _identity(self.r231, self.ltrclobes)
         self._inferer = _load(mask, self.r231, self.ltrclobes, settings)
+        self._batch_size = settings.batch_size
+        self._execution = Execution(_device(mask, settings))
+
+    def ladder(self) -> tuple[Execution, ...]:
+        """The ways to run lungmask on its device, see `execution`."""
+        return ladder_of(self._execution.device, has_smaller_tiles=self._batch_size > 1)
+
+    def on(self, execution: Execution) -> "LungmaskLobes":
+        """The same networks, to run that way."""
+        other = copy(self)
+        other._execution = execution
+        return other
+
+    def record(self, why: str) -> ExecutionRecord:
+        """How it runs."""
+        way = self._execution
+        return ExecutionRecord(
+            network=self.identity.name,
+            device=way.device,
+            precision="float16" if way.half_precision else "float32",
+            tile=(self._slices(),),
+            rung=way.rung,
+            why=why,
+            numbers_differ=way.half_precision,  # each slice is seen alone, however many go at a time
+        )
 
     def segment(self, ct: CtVolume) -> LobeMap:
         """Lobes on the grid of `ct`.
@@ -91,11 +120,30 @@ class LungmaskLobes:
         Raises:
             LungsNotFound: less lung than `lobes.LEAST_LUNG_ML`.
             LobesIncomplete: the networks found no voxel of a lobe.
+            OutOfMemory: run this way, the networks need more memory than there is.
         """
+        from inference.torch_memory import memory_guarded
+
         axes = Reorientation.to_patient_axes(ct.grid)
-        found = self._inferer.apply(to_image(axes.apply(ct.hu), axes.grid(ct.grid)))
+        image = to_image(axes.apply(ct.hu), axes.grid(ct.grid))
+        found = memory_guarded(lambda: self._found(image))
         labels = np.ascontiguousarray(axes.undo(to_lobe_values(found)))
         return require_complete(LobeMap(contiguous(labels), ct.grid, self.identity))
+
+    def _found(self, image: Any) -> UInt8[np.ndarray, "a b c"]:
+        """What lungmask finds; its inferer reads device and batch size anew for every patient."""
+        from inference.torch_memory import precision_of
+
+        inferer, device = self._inferer, self._execution.device
+        inferer.batch_size = self._slices()
+        inferer.device = next(inferer.model.to(device).parameters()).device
+        inferer.fillmodelm.to(device)
+        with precision_of(self._execution):
+            found: UInt8[np.ndarray, "a b c"] = inferer.apply(image)
+        return found
+
+    def _slices(self) -> int:
+        return 1 if self._execution.smaller_tiles else self._batch_size
 
 
 def to_lobe_values(found: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b c"]:
@@ -154,6 +202,15 @@ def _identity(r231: WeightsFile, ltrclobes: WeightsFile) -> ModelIdentity:
     )
 
 
+def _device(mask: ModuleType, settings: LungmaskSettings) -> Device:
+    """Where lungmask itself would run."""
+    if settings.device == "cpu":
+        return "cpu"
+    if mask.torch.cuda.is_available():
+        return "cuda"
+    return "mps" if mask.torch.backends.mps.is_available() else "cpu"
+
+
 def _load(mask: ModuleType, r231: WeightsFile, ltrclobes: WeightsFile, settings: LungmaskSettings) -> Any:
     try:
         inferer = mask.LMInferer(
@@ -161,7 +218,7 @@ def _load(mask: ModuleType, r231: WeightsFile, ltrclobes: WeightsFile, settings:
             modelpath=str(ltrclobes.path),
             fillmodel="R231",
             fillmodel_path=str(r231.path),
-            force_cpu=settings.device == "cpu",
+            force_cpu=True,  # they go to their device with the first patient, where full memory is met
             batch_size=settings.batch_size,
             tqdm_disable=True,
         )

@@ -1,37 +1,47 @@
 """Perfusion by a trained network: windows over the lungs, blended, and put back on the CT.
 
 No trained weights come with this project. The engine runs what a model folder holds and says in every object which
-weights these were and what they were trained on.
+weights these were and what they were trained on. When memory runs out it runs in smaller windows, in half precision or
+on the CPU (`execution`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float32
 from monai.inferers import sliding_window_inference
 
 from inference.checkpoint import load_network
-from inference.model_card import ModelIdentity
+from inference.execution import Execution, ExecutionRecord, Rung, ladder_of
+from inference.model_card import ModelCard, ModelIdentity
 from inference.networks import PerfusionNetwork, device_of
 from inference.perfusion import relative_to_lung_mean
 from inference.preprocessing import network_input, onto_ct
+from inference.torch_memory import memory_guarded, precision_of
 from inference.volumes import CtVolume, LobeMap, PerfusionMap
 
 OVERLAP = 0.5
 """Share by which neighbouring windows overlap; with Gaussian blending no window edges show in the map."""
+_USUAL_REDUCTION = 16
+"""By how much a network without `strides` in its card reduces its input at most (BasicUNet; SegResNet 8)."""
 
 
 class NetworkPerfusion:
     """Perfusion engine with a network."""
 
-    def __init__(self, network: PerfusionNetwork, *, device: str = "auto") -> None:
-        """Take a network into use.
+    def __init__(self, network: PerfusionNetwork, *, device: str = "auto", execution: Execution | None = None) -> None:
+        """Take a network into use; it goes to its device with the first patient.
 
         Args:
             network: with the card that says how to feed it.
             device: `cpu`, `cuda` or `auto`.
+            execution: how to run it; by default as the card says.
         """
-        self._device = device_of(device)
-        self._network = network.eval().to(self._device)
+        self._network = network.eval()
+        self._execution = execution or Execution(device_of(device).type)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "auto") -> "NetworkPerfusion":
@@ -47,6 +57,28 @@ class NetworkPerfusion:
         """The identity of the card."""
         return self._network.card.identity
 
+    def ladder(self) -> tuple[Execution, ...]:
+        """The ways to run this network on its device, see `execution`."""
+        card = self._network.card
+        return ladder_of(self._execution.device, has_smaller_tiles=smaller_window(card) != card.window_size)
+
+    def on(self, execution: Execution) -> "NetworkPerfusion":
+        """The same network, to run that way."""
+        return NetworkPerfusion(self._network, execution=execution)
+
+    def record(self, why: str) -> ExecutionRecord:
+        """How it runs."""
+        way = self._execution
+        return ExecutionRecord(
+            network=self.identity.name,
+            device=way.device,
+            precision="float16" if way.half_precision else "float32",
+            tile=self._window(),
+            rung=way.rung,
+            why=why,
+            numbers_differ=way.half_precision or self._window() != self._network.card.window_size,
+        )
+
     def predict(self, ct: CtVolume, lobes: LobeMap) -> PerfusionMap:
         """Predict relative perfusion on the grid of `ct`.
 
@@ -59,17 +91,50 @@ class NetworkPerfusion:
         Raises:
             GridMismatch: `lobes` is not on the grid of `ct`.
             ImplausibleResult: the network's output is not finite.
+            OutOfMemory: run this way, the network needs more memory than there is.
         """
-        card = self._network.card
-        seen = network_input(ct, lobes, card)
-        with torch.inference_mode():
+        seen = network_input(ct, lobes, self._network.card)
+        uptake = onto_ct(memory_guarded(lambda: self._predicted(seen.channels)), seen, ct)
+        return PerfusionMap(relative_to_lung_mean(uptake, lobes.lungs), lobes.lungs, ct.grid, self.identity)
+
+    def _predicted(self, channels: Float32[np.ndarray, "2 s r c"]) -> Float32[np.ndarray, "s r c"]:
+        way = self._execution
+        network = self._network.to(way.device)
+        is_configured = way.rung is Rung.CONFIGURED
+        seen = torch.from_numpy(channels)[None]
+        with torch.inference_mode(), precision_of(way):
             output = sliding_window_inference(
-                torch.from_numpy(seen.channels)[None].to(self._device),
-                roi_size=card.window_size,
+                seen.to(way.device) if is_configured else seen,
+                roi_size=self._window(),
                 sw_batch_size=1,
-                predictor=self._network,
+                predictor=network,
                 overlap=OVERLAP,
                 mode="gaussian",
+                sw_device=way.device,
+                device=way.device if is_configured else "cpu",  # lower down a GPU holds one window at a time
             )
-        uptake = onto_ct(output[0, 0].float().cpu().numpy(), seen, ct)
-        return PerfusionMap(relative_to_lung_mean(uptake, lobes.lungs), lobes.lungs, ct.grid, self.identity)
+        values: Float32[np.ndarray, "s r c"] = output[0, 0].float().cpu().numpy()
+        return values
+
+    def _window(self) -> tuple[int, int, int]:
+        card = self._network.card
+        return smaller_window(card) if self._execution.smaller_tiles else card.window_size
+
+
+def smaller_window(card: ModelCard) -> tuple[int, int, int]:
+    """A window of half the side that the network can still halve as often as it does; the same if there is none."""
+    reduction = _reduction(card.network_arguments)
+    a, b, c = (
+        max(side // 2 // steps * steps, min(side, steps)) if side % steps == 0 else side
+        for side, steps in zip(card.window_size, reduction, strict=True)
+    )
+    return a, b, c
+
+
+def _reduction(arguments: Mapping[str, Any]) -> tuple[int, ...]:
+    """By how much the network reduces each axis, from the `strides` of its card."""
+    strides = arguments.get("strides")
+    if not strides:
+        return (_USUAL_REDUCTION,) * 3
+    steps = np.array([np.broadcast_to(stride, 3) for stride in strides])
+    return tuple(int(product) for product in steps.prod(axis=0))

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from inference.anatomy import Lobe, Side
+from inference.execution import ExecutionRecord, Rung
 from inference.geometry import Grid, Reorientation
 from inference.volumes import CtVolume, LobeMap, PerfusionMap, require_same_grid
 
@@ -194,6 +195,31 @@ def check_map(perfusion: PerfusionMap) -> tuple[Finding, ...]:
         )
         findings.append(Finding("MAP_PEAK", Severity.FLAG, sentence, peak, PEAK_OF_MEAN, "1"))
     return tuple(findings)
+
+
+def check_execution(records: tuple[ExecutionRecord, ...]) -> tuple[Finding, ...]:
+    """Networks that did not run as configured, because memory was short; a flag where the numbers may differ."""
+    return tuple(
+        Finding(
+            "RAN_ON_LESS_MEMORY",
+            Severity.FLAG if record.numbers_differ else Severity.NOTE,
+            f"Memory ran out, so {record.network} ran with {_steps(record)}: {_effect(record)}.",
+            float(Rung(record.rung).depth),
+            0.0,
+            "1",
+        )
+        for record in records
+        if record.rung != Rung.CONFIGURED
+    )
+
+
+def _steps(record: ExecutionRecord) -> str:
+    tile = " x ".join(str(side) for side in record.tile)
+    return f"tiles of {tile} in {record.precision} on {record.device} (rung {record.rung})"
+
+
+def _effect(record: ExecutionRecord) -> str:
+    return "values may differ a little from those of a usual run" if record.numbers_differ else "no effect is expected"
 
 
 def _outside(limits: Limits, measured: float, code: str, sentence: str, unit: str) -> list[Finding]:

@@ -1,6 +1,7 @@
 """What every test may need: real data where it is, and a small digital thorax."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +46,13 @@ PATIENTS = ("CANARY^NAME", "CANARY-ID", "Thorax^Digital", "DIGITAL-THORAX", "ZZC
 COARSE = Grid.axial(
     (48, 96, 96), (6.0, 4.0, 4.0), (-190.0, -184.0, -152.0), frame_of_reference_uid=FRAME_OF_REFERENCE_UID
 )
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on another file system than `tmp_path`, where a rename does not reach."""
+    memory = Path("/dev/shm")  # noqa: S108  # a folder in it has a name of its own
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system at /dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)

@@ -34,6 +34,8 @@ class RunningNode:
     folder: Path
     address: AeAddress
     process: "subprocess.Popen[bytes] | None" = None
+    program: str = "dicom_node"
+    """Module that serves; another one may have stand-ins for stages."""
 
     @property
     def data_dir(self) -> Path:
@@ -45,7 +47,8 @@ class RunningNode:
 
     def start(self) -> None:
         with (self.folder / "node.log").open("ab") as log:
-            command = [sys.executable, "-m", "dicom_node", "serve", "--config", str(self.site_file)]
+            serve = ["serve"] if self.program == "dicom_node" else []
+            command = [sys.executable, "-m", self.program, *serve, "--config", str(self.site_file)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         assert eventually(self.answers, START_LIMIT_S), self.log()
 
@@ -118,6 +121,7 @@ def running_node(
     tables: str = "",
     port: int | None = None,
     work: str = "",
+    program: str = "dicom_node",
 ) -> Iterator[RunningNode]:
     """Start a node that delivers to `destinations`, named `d0`, `d1`, …, trying again every second.
 
@@ -125,7 +129,7 @@ def running_node(
     further tables of TOML for the node, `work` further lines of `[work]`. It listens on a free port unless told where.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", port or free_port()))
+    node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", port or free_port()), program=program)
     called = "".join(
         f'[[destinations]]\nname = "d{k}"\nae_title = "{a.ae_title}"\nhost = "{a.host}"\nport = {a.port}\n{order}\n'
         for k, (a, order) in enumerate(zip_longest(destinations, orders, fillvalue=""))

@@ -1,115 +1,143 @@
 """Look at cases and change their course."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicom_node.commands.site import (
-    AsJson,
-    CaseId,
-    SeriesKey,
-    Site,
-    case_id,
-    console,
-    job_book,
-    node_arrivals,
-    read_site,
-)
+from dicom_node.commands.site import AsJson, CaseId, Site, console, read_site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dicom_node.operations import Change, Operations
+
+Urgent = Annotated[bool, typer.Option("--urgent", help="From now on it goes before cases that are not urgent.")]
+Subject = Annotated[
+    str, typer.Argument(help="Id of a case or key of a series, as perfnode jobs shows them, or its first characters.")
+]
+OneDestination = Annotated[str, typer.Option("--destination", help="This destination only.")]
 
 
 def jobs(
     config: Site = None,
     as_json: AsJson = False,
-    failed: Annotated[bool, typer.Option(help="Only cases that failed and wait for a person: see `retry`.")] = False,
+    failed: Annotated[bool, typer.Option(help="Only cases that failed and wait for a person: see `requeue`.")] = False,
+    state: Annotated[
+        list[str], typer.Option(help="Only cases in this state, for instance HELD; may be repeated.")
+    ] = [],  # noqa: B006
+    everything: Annotated[bool, typer.Option("--all", help="All cases, not only the newest 100.")] = False,
 ) -> None:
-    """List cases, and series that are arriving, wait, or were put aside."""
+    """List cases, the newest last, and series that are arriving, wait, or were put aside."""
     from dicom_node import output
     from dicom_node.attempts import CaseState
+    from dicom_node.operations import NEWEST
 
-    settings = read_site(config)
-    arrivals = [] if failed else node_arrivals(settings).all()
-    with job_book(settings) as book:
-        cases = [case for case in book.cases() if not failed or case.state is CaseState.FAILED]
+    try:
+        states = [CaseState(name.upper().replace("-", "_")) for name in state or ()]
+    except ValueError as fault:
+        raise typer.BadParameter(f"known are {', '.join(CaseState)}", param_hint="--state") from fault
+    with _operations(config) as node:
+        listing = node.jobs(states, failed=failed, limit=None if everything else NEWEST)
     if as_json:
         fields = {
-            "cases": [output.case_fields(c) for c in cases],
-            "arrivals": [output.arrival_fields(a) for a in arrivals],
+            "cases": [output.case_fields(c) for c in listing.cases],
+            "arrivals": [output.arrival_fields(a) for a in listing.arrivals],
+            "is_whole": listing.is_whole,
         }
         output.print_json(console, fields)
-    else:
-        output.print_cases(console, cases, arrivals)
-
-
-def release(series: SeriesKey, config: Site = None) -> None:
-    """Hand a series over as it is: held, interrupted, or put aside by a rule. The running node does it."""
-    settings = read_site(config)
-    arrival = node_arrivals(settings).release(series)
-    settings.audit_trail().operator_action("release", f"series:{arrival.series_key[:16]}")
-    console.print(f"released {arrival.series_key[:8]}, {arrival.instances} images, was {arrival.state.value}")
-
-
-def discard(series: SeriesKey, config: Site = None) -> None:
-    """Put aside a series that nobody wants; it is kept for some days and can still be released."""
-    settings = read_site(config)
-    arrival = node_arrivals(settings).discard(series)
-    settings.audit_trail().operator_action("discard", f"series:{arrival.series_key[:16]}")
-    console.print(f"discarded {arrival.series_key[:8]}, {arrival.instances} images, was {arrival.state.value}")
+        return
+    output.print_cases(console, listing.cases, listing.arrivals)
+    if not listing.is_whole:
+        console.print(f"The newest {NEWEST} cases; --all shows every one.", style="dim")
 
 
 def show(case: CaseId, config: Site = None, as_json: AsJson = False) -> None:
     """Show one case: its state, every attempt, what is stored where, and the result if there is one."""
-    import json
-
     from dicom_node import output
     from dicom_node.destination_output import destination_fields, print_destinations
 
-    settings = read_site(config)
-    folder = settings.cases().find(case)
-    record = folder.record()
-    with job_book(settings) as book:
-        found = book.case(folder.case_id)
-    facts_file = folder.result.with_suffix(".json")
-    facts = json.loads(facts_file.read_text()) if facts_file.exists() else None
+    with _operations(config) as node:
+        details = node.show(case)
     if as_json:
-        fields = {**output.case_fields(found, with_attempts=True), **output.origin_fields(record)}
-        output.print_json(console, {**fields, "destinations": destination_fields(found), "result": facts})
+        fields = {**output.case_fields(details.case, with_attempts=True), **output.origin_fields(details.record)}
+        output.print_json(
+            console, {**fields, "destinations": destination_fields(details.case), "result": details.result}
+        )
         return
-    output.print_case(console, found)
-    print_destinations(console, found)
-    output.print_origin(console, record)
-    if facts:
-        output.print_lobar_table(console, facts)
+    output.print_case(console, details.case)
+    print_destinations(console, details.case)
+    output.print_origin(console, details.record)
+    if details.result:
+        output.print_lobar_table(console, details.result)
 
 
 def retry(
     case: CaseId,
     config: Site = None,
     destination: Annotated[str, typer.Option(help="Send to this destination only, even if it waits for later.")] = "",
+    urgent: Urgent = False,
 ) -> None:
     """Try a finished case again from where it stopped; a delivered one is delivered again."""
-    settings = read_site(config)
-    found = case_id(settings, case)
-    with job_book(settings) as book:
-        book.retry(found, destination)
-    settings.audit_trail().operator_action("retry", f"case:{found}")
-    console.print("queued")
+    with _operations(config) as node:
+        _say_queued(node.retry(case, destination, urgent=urgent))
 
 
-def rerun(case: CaseId, config: Site = None) -> None:
+def rerun(case: CaseId, config: Site = None, urgent: Urgent = False) -> None:
     """Process a finished case anew with the models and settings in force; a changed result supersedes the old one."""
-    settings = read_site(config)
-    found = case_id(settings, case)
-    with job_book(settings) as book:
-        book.rerun(found)
-    settings.audit_trail().operator_action("rerun", f"case:{found}")
-    console.print("queued")
+    with _operations(config) as node:
+        _say_queued(node.rerun(case, urgent=urgent))
 
 
 def cancel(case: CaseId, config: Site = None) -> None:
     """Stop a case; nothing more of it is processed or sent."""
-    settings = read_site(config)
-    found = case_id(settings, case)
-    with job_book(settings) as book:
-        book.cancel(found)
-    settings.audit_trail().operator_action("cancel", f"case:{found}")
-    console.print("cancelled")
+    with _operations(config) as node:
+        change = node.cancel(case)
+    console.print("cancelled" if change.has_effect else "it is finished; there was nothing to cancel")
+
+
+def release(subject: Subject, config: Site = None, destination: OneDestination = "") -> None:
+    """Send what is held of a case; or hand a series over as it is: held, interrupted, or put aside by a rule."""
+    with _operations(config) as node:
+        _say_decided("released", node.release(subject, destination))
+
+
+def discard(subject: Subject, config: Site = None, destination: OneDestination = "") -> None:
+    """Send nothing of what is held of a case; or put aside a series that nobody wants, which is kept for some days."""
+    with _operations(config) as node:
+        _say_decided("discarded", node.discard(subject, destination))
+
+
+def requeue(
+    config: Site = None,
+    destination: OneDestination = "",
+    code: Annotated[str, typer.Option(help="Only what failed with this code, for instance STORE_REFUSED.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be tried again.")] = False,
+    urgent: Urgent = False,
+) -> None:
+    """Try every failed delivery again, the oldest case first: the dead letters that jobs --failed lists."""
+    with _operations(config) as node:
+        found = node.requeue(destination, code, urgent=urgent, only_ask=dry_run)
+    for attempt in found:
+        console.print(f"{attempt.case_id} to {attempt.destination}")
+    console.print(f"{len(found)} failed deliveries {'would be queued' if dry_run else 'queued'}")
+
+
+def _operations(config: "Path | None") -> "Operations":
+    from dicom_node.operations import Operations
+
+    return Operations(read_site(config))
+
+
+def _say_queued(change: "Change") -> None:
+    if change.has_effect:
+        console.print("queued")
+    else:
+        console.print("nothing to do: it is not finished, or it waits for a person (release, discard)")
+
+
+def _say_decided(done: str, change: "Change") -> None:
+    if (arrival := change.arrival) is not None:
+        console.print(f"{done} {arrival.series_key[:8]}, {arrival.instances} images, was {arrival.state.value}")
+        return
+    names = ", ".join(attempt.destination for attempt in change.queued)
+    console.print(f"{done} {change.subject} for {names}")

@@ -1,21 +1,31 @@
 """Run the node, try it, and use its parts without a network."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dicom_node.commands.site import AsJson, Site, console, read_site
+from dicom_node.roles import ALL_ROLES, Role
 
 
-def serve(config: Site = None) -> None:
+def serve(
+    config: Site = None,
+    roles: Annotated[
+        list[Role] | None, typer.Option("--role", help="What this host does, may be repeated; without it, everything.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Tells several of these on one host apart.")] = "1",
+) -> None:
     """Run the node until it is stopped."""
     from dicom_node.logs import configure_logs
     from dicom_node.service import serve as run
 
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,40}", name):
+        raise typer.BadParameter("letters, digits and hyphens only", param_hint="--name")
     settings = read_site(config)
     configure_logs(settings.log_level, settings.log_format)
-    run(settings)
+    run(settings, roles or ALL_ROLES, name=name)
 
 
 def demo(

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from dicom_node.jobs import JobBook
     from dicom_node.network.requestor import Peer as CalledPeer
     from dicom_node.network.web_peer import DicomwebPeer
-    from dicom_node.reception.arrivals import Arrivals
 
 console = Console(highlight=False)
 
@@ -21,7 +20,6 @@ Site = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 CaseId = Annotated[str, typer.Argument(help="Id of the case, or its first characters.")]
-SeriesKey = Annotated[str, typer.Argument(help="Key of the series as perfnode jobs shows it, or its first characters.")]
 Peer = Annotated[str, typer.Argument(help="AETITLE@host:port, or the name of a destination or peer of the site.")]
 
 
@@ -40,14 +38,6 @@ def job_book(settings: "NodeSettings") -> "JobBook":
     from dicom_node.jobs import JobBook
 
     return JobBook(settings.database, settings.cases())
-
-
-def node_arrivals(settings: "NodeSettings") -> "Arrivals":
-    """The series of this node that are no cases."""
-    from dicom_node.reception.arrivals import Arrivals
-    from dicom_node.reception.spool import Spool
-
-    return Arrivals.under(settings.data_dir, Spool(settings.data_dir / "spool"))
 
 
 def case_id(settings: "NodeSettings", start_of_id: str) -> str:

@@ -80,10 +80,12 @@ def send_statuses_table() -> str:
         answer = InstanceDelivery("", "", status)
         if answer.is_stored:
             done = "stored; shown as a warning" if answer.is_warning else "stored"
+        elif answer.is_doubtful:
+            done = "sent once more, since peers answer so for passing troubles, too"
+        elif answer.is_permanent:
+            done = "not sent again by itself"
         else:
-            done = (
-                "not sent again by itself" if answer.is_permanent else "sent again, with the waits of `retry_delays_s`"
-            )
+            done = "sent again, with the waits of `retry_delays_s`"
         rows.append((f"0x{status:04X}", name, done))
     return table(("status", "meaning", "what is done"), rows)
 

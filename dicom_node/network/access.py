@@ -62,13 +62,18 @@ class AccessPolicy:
     """Whether a peer must call one of our titles."""
     senders: tuple[Sender, ...] = ()
     """An AE title may stand here several times; its networks add up."""
+    own_networks: tuple[Network, ...] = ()
+    """Where the node calls itself from, to see whether its port answers (`watchdog`). Such a call comes under our own
+    AE title and may ask for C-ECHO alone, unless a sender lets it do more."""
 
     def admits_address(self, ip: str) -> bool:
         """Whether anybody at this address may call; asked before anything is read from the connection."""
         if not self.senders:
             return True
         address = parse_address(ip)
-        return address is not None and any(sender.contains(address) for sender in self.senders)
+        if address is None:
+            return False
+        return self._is_own(address) or any(sender.contains(address) for sender in self.senders)
 
     def refusal(self, ip: str, calling: str, called: str) -> Refusal | None:
         """Why this association is not accepted, or None if it is.
@@ -81,18 +86,54 @@ class AccessPolicy:
             calling: AE title of the peer.
             called: AE title that it wants to talk to.
         """
-        if not self.admits_address(ip):
-            return Refusal(ADDRESS_NOT_ALLOWED, *_CALLING_NOT_RECOGNISED)
-        if self.senders:
-            named = [sender for sender in self.senders if sender.ae_title == calling.strip(" ")]
-            address = parse_address(ip)
-            if not named:
-                return Refusal(UNKNOWN_CALLING_AE, *_CALLING_NOT_RECOGNISED)
-            if address is None or not any(sender.contains(address) for sender in named):
-                return Refusal(ADDRESS_NOT_ALLOWED, *_CALLING_NOT_RECOGNISED)
+        if (refusal := self._refused_sender(ip, calling)) is not None and not self.is_for_echo_only(ip, calling):
+            return refusal
         if self.require_called_ae_title and called.strip(" ") not in (self.ae_title, *self.also_called):
             return Refusal(WRONG_CALLED_AE, *_CALLED_NOT_RECOGNISED)
         return None
+
+    def is_for_echo_only(self, ip: str, calling: str) -> bool:
+        """Whether this is the node that calls itself, which no sender lets do more than C-ECHO.
+
+        Args:
+            ip: address the connection comes from.
+            calling: AE title of the peer.
+        """
+        return self.is_own_call(ip, calling) and self._refused_sender(ip, calling) is not None
+
+    def is_own_call(self, ip: str, calling: str) -> bool:
+        """Whether this computer calls itself under our own title."""
+        address = parse_address(ip)
+        return calling.strip(" ") == self.ae_title and address is not None and self._is_own(address)
+
+    def _is_own(self, address: Address) -> bool:
+        return any(address in network for network in self.own_networks)
+
+    def _refused_sender(self, ip: str, calling: str) -> Refusal | None:
+        if not self.senders:
+            return None
+        address = parse_address(ip)
+        named = [sender for sender in self.senders if sender.ae_title == calling.strip(" ")]
+        if address is None or not any(sender.contains(address) for sender in self.senders):
+            return Refusal(ADDRESS_NOT_ALLOWED, *_CALLING_NOT_RECOGNISED)
+        if not named:
+            return Refusal(UNKNOWN_CALLING_AE, *_CALLING_NOT_RECOGNISED)
+        if not any(sender.contains(address) for sender in named):
+            return Refusal(ADDRESS_NOT_ALLOWED, *_CALLING_NOT_RECOGNISED)
+        return None
+
+
+def own_networks(host: str) -> tuple[Network, ...]:
+    """Addresses from which only this computer can call itself: loopback, and the one that it listens on.
+
+    Args:
+        host: what is listened on; a name counts as loopback only.
+    """
+    own: list[Network] = [IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")]
+    address = parse_address(host.strip("[]"))
+    if address is not None and not address.is_unspecified:
+        own.append(parse_network(str(address)))
+    return tuple(own)
 
 
 def parse_address(text: str) -> Address | None:

@@ -96,6 +96,11 @@ class CommitmentBook:
             {by_uid[uid]: reason for uid, reason in answer["failed"].items()},
         )
 
+    def forget(self, transaction_uid: str) -> None:
+        """Forget a question and its answer; the same question may be asked anew, and only a new answer counts."""
+        for path in (self._request(transaction_uid), self._answer(transaction_uid)):
+            path.unlink(missing_ok=True)
+
     def sweep(self, older_than_s: float) -> int:
         """Forget transactions that were asked for so long ago, and return how many files that were."""
         before = time.time() - older_than_s

@@ -63,7 +63,15 @@ class InstanceDelivery:
     @property
     def is_permanent(self) -> bool:
         """A refusal that sending again cannot change: A9xx, Cxxx, and the statuses about class and authorisation."""
-        return self.status >> 8 == 0xA9 or self.status >> 12 == 0xC or self.status in _PERMANENT_STATUSES
+        return self.status >> 8 == 0xA9 or self.is_doubtful or self.status in _PERMANENT_STATUSES
+
+    @property
+    def is_doubtful(self) -> bool:
+        """A refusal for good by the standard that peers give for passing troubles, too: Cxxx, "cannot understand".
+
+        dcmtk and pynetdicom answer so when a handler fails for any reason, a full disk or a locked database included.
+        """
+        return self.status >> 12 == 0xC
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,16 @@ def _object(path: Path) -> _Object:
     )
 
 
+def proposed_contexts(paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """Abstract and transfer syntax of every presentation context that `send` proposes for these files."""
+    return _syntaxes([_object(path) for path in paths])
+
+
 def _contexts(objects: Sequence[_Object]) -> list[Any]:
+    return [build_context(sop_class, syntax) for sop_class, syntax in _syntaxes(objects)]
+
+
+def _syntaxes(objects: Sequence[_Object]) -> list[tuple[str, str]]:
     """One context per SOP class and syntax of its files, and the other native syntax to fall back to."""
     if not objects:
         raise ValueError("there is nothing to send")
@@ -158,7 +175,7 @@ def _contexts(objects: Sequence[_Object]) -> list[Any]:
     for item in objects:
         if item.transfer_syntax_uid in _NATIVE:
             wanted.update({(item.sop_class_uid, str(syntax)): None for syntax in _NATIVE})
-    return [build_context(sop_class, syntax) for sop_class, syntax in list(wanted)[:_MAXIMUM_CONTEXTS]]
+    return list(wanted)[:_MAXIMUM_CONTEXTS]
 
 
 def _store(association: Any, item: _Object) -> int:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import structlog
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_context, evt
 from pynetdicom.pdu_primitives import A_RELEASE
 from pynetdicom.sop_class import Verification
 
 from dicom_node.audit.trail import AuditTrail, NoAuditTrail, StudyTransfer
 from dicom_node.errors import NodeError
+from dicom_node.metrics import ASSOCIATIONS, INSTANCES_RECEIVED, INSTANCES_REFUSED, TURNED_AWAY
 from dicom_node.network.acceptance import (
     LOSSY_TRANSFER_SYNTAXES,
     STATUS_BY_ERROR,
@@ -31,6 +32,7 @@ from dicom_node.network.bounded_server import BoundedServer
 from dicom_node.network.bounded_sockets import SocketLimits, set_pynetdicom_defaults
 from dicom_node.network.connection_slots import ConnectionSlots
 from dicom_node.network.tls import TlsSettings
+from dicom_node.reception.last_received import LastReceived
 from dicom_node.reception.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from dicom_node.reception.spool import ReceivedBytes, ReceivedInstance, Spool
 
@@ -189,7 +191,7 @@ class Receiver:
             listening=listening,
             tls_context=None if settings.tls is None else settings.tls.server_context,
             admits=self._policy.admits_address,
-            on_refusal=lambda ip, code: self._audit.association_refused(ip, "", "", code),
+            on_refusal=self._on_refusal,
             on_over=self._on_over,
         )
         self._server.start()
@@ -232,6 +234,10 @@ class Receiver:
 
     # -- events, each in the thread of its association ---------------------------------------------------------------
 
+    def _on_refusal(self, ip: str, code: str) -> None:
+        TURNED_AWAY.count(code=code)
+        self._audit.association_refused(ip, "", "", code)
+
     def _on_requested(self, event: Any) -> None:
         requestor = event.assoc.requestor
         ip, calling, called = requestor.address, requestor.ae_title, requestor.primitive.called_ae_title
@@ -240,8 +246,11 @@ class Receiver:
         except Exception:  # the library would go on as if nothing had happened, and let the peer in
             refusal = _CANNOT_DECIDE
         if refusal is None:
+            if self._policy.is_for_echo_only(ip, calling):
+                event.assoc.acceptor.supported_contexts = [build_context(Verification)]
             return
         event.assoc.acse.send_reject(refusal.result, refusal.source, refusal.reason)
+        TURNED_AWAY.count(code=refusal.code)
         log.warning("association_rejected", code=refusal.code, peer=ip, calling=calling)
         self._audit.association_refused(ip, calling, called, refusal.code)
 
@@ -250,7 +259,12 @@ class Receiver:
         self._arrivals[event.assoc] = _Arrivals(association_id)
         self._last_activity = time.monotonic()
         self._spool.association_opened(association_id)
-        log.info("association_established", association=association_id[:8], calling=event.assoc.requestor.ae_title)
+        requestor = event.assoc.requestor
+        is_own = self._policy.is_own_call(requestor.address, requestor.ae_title)
+        if not is_own:
+            ASSOCIATIONS.count()
+        tell = log.debug if is_own else log.info  # the watchdog calls twice a minute
+        tell("association_established", association=association_id[:8], calling=requestor.ae_title)
 
     def _on_over(self, association: AcceptedAssociation) -> None:
         arrivals = self._arrivals.get(association)
@@ -259,13 +273,16 @@ class Receiver:
         try:
             self._spool.association_ended(arrivals.association_id)
             if studies := arrivals.studies():
+                LastReceived.beside(self._spool.root).note()
                 requestor = association.requestor
                 self._audit.instances_received(requestor.address, requestor.ae_title, arrivals.association_id, studies)
         finally:
             self._last_activity = time.monotonic()
             del self._arrivals[association]
         ended = {"association": arrivals.association_id[:8], "released": bool(association.is_released)}
-        log.info("association_ended", instances=sum(sum(c.values()) for c in arrivals.instances.values()), **ended)
+        instances = sum(sum(c.values()) for c in arrivals.instances.values())
+        is_own = self._policy.is_own_call(association.requestor.address, association.requestor.ae_title)
+        (log.info if instances or not is_own else log.debug)("association_ended", instances=instances, **ended)
 
     def _on_store(self, event: Any) -> int:
         self._last_activity = time.monotonic()
@@ -277,8 +294,10 @@ class Receiver:
             code = error.code if isinstance(error, NodeError) else type(error).__name__
             short_id = arrivals.association_id[:8]
             log.warning("instance_refused", code=code, status=f"0x{status:04X}", association=short_id)
+            INSTANCES_REFUSED.count(status=f"0x{status:04X}")
             return status
         arrivals.add(instance)
+        INSTANCES_RECEIVED.count()
         log.debug("instance_kept", series=instance.series_key[:12], new=instance.is_new)
         return SUCCESS
 

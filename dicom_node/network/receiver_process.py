@@ -11,12 +11,9 @@ import pickle
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import structlog
 
 from dicom_node.audit.trail import AuditTrail, NoAuditTrail
 from dicom_node.logs import configure_logs
@@ -55,7 +52,6 @@ def main(arguments: list[str]) -> int:
     control = sys.stdin.buffer
     parts: ReceiverParts = pickle.load(control)  # noqa: S301  # from our parent, over a pipe that nobody else can open
     configure_logs(parts.log_level, parts.log_format)
-    threading.excepthook = _log_fault
     receiver = parts.receiver()
     receiver.start(listening=socket.socket(fileno=listening), slots=ConnectionSlots(slots, number))
     line = control.readline()
@@ -63,11 +59,6 @@ def main(arguments: list[str]) -> int:
         os._exit(1)
     receiver.stop(float(line))
     return 0
-
-
-def _log_fault(fault: threading.ExceptHookArgs) -> None:
-    """The kind only: the text of a foreign exception, and every local variable of a trace, may hold patient data."""
-    structlog.get_logger().error("thread_failed", code="THREAD_FAILED", kind=fault.exc_type.__name__)
 
 
 if __name__ == "__main__":

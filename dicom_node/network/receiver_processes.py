@@ -9,17 +9,18 @@ is started.
 import contextlib
 import os
 import pickle
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
 
+from dicom_node.kept_process import KeptProcess, tell
 from dicom_node.network.connection_slots import ConnectionSlots
 from dicom_node.network.receiver_process import ReceiverParts
 
@@ -29,23 +30,16 @@ _BACKLOG: Final = 128
 _LOOK_S: Final = 0.1
 _START_S: Final = 30.0
 """A process that does not accept connections this long after its start is stuck."""
-_FIRST_DELAY_S: Final = 0.2
-_LONGEST_DELAY_S: Final = 30.0
-_PROVEN_S: Final = 60.0
-"""A process that lived this long starts anew without a pause that has grown."""
 _END_S: Final = 15.0
 """After the grace: for aborting what runs and for the interpreter to end."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Seat:
-    """One process, or the time at which it is started again."""
+    """A place for one process."""
 
     number: int
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    start_at: float = 0.0
-    delay_s: float = _FIRST_DELAY_S
+    kept: KeptProcess
 
 
 class ReceiverProcesses:
@@ -61,7 +55,8 @@ class ReceiverProcesses:
         self._stuck_after_s = stuck_after_s
         self._listening: socket.socket | None = None
         self._slots: ConnectionSlots | None = None
-        self._seats = [_Seat(number) for number in range(parts.settings.processes)]
+        numbers = range(parts.settings.processes)
+        self._seats = [_Seat(n, KeptProcess(f"receiver {n}", partial(self._spawn, n))) for n in numbers]
         self._stopping = threading.Event()
         self._watching: threading.Thread | None = None
 
@@ -73,7 +68,7 @@ class ReceiverProcesses:
     @property
     def process_ids(self) -> list[int]:
         """Of the processes that run now."""
-        return [seat.process.pid for seat in self._seats if seat.process is not None]
+        return [process.pid for seat in self._seats if (process := seat.kept.process) is not None]
 
     def start(self) -> None:
         """Listen, and return when connections are accepted.
@@ -112,45 +107,31 @@ class ReceiverProcesses:
             listening.shutdown(socket.SHUT_RDWR)  # for all processes at once
         listening.close()
         for seat in self._seats:
-            _tell(seat.process, f"{grace_s}\n".encode())
+            seat.kept.tell(grace_s)
         deadline = time.monotonic() + grace_s + _END_S
         for seat in self._seats:
-            _end(seat.process, deadline)
-            seat.process = None
+            seat.kept.end(deadline)
         self._slots.close()
         log.info("receivers_stopped")
 
     # -- the watching thread -----------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        while not self._stopping.wait(_LOOK_S if all(seat.process for seat in self._seats) else 0.01):
+        while not self._stopping.wait(_LOOK_S if all(seat.kept.process for seat in self._seats) else 0.01):
             for seat in self._seats:
-                try:
-                    self._look_after(seat)
-                except Exception as error:  # no memory or no process left for a new one: later there may be
-                    log.error("receiver_process_failed", code="RECEIVER_PROCESS_FAILED", kind=type(error).__name__)
-                    seat.start_at = time.monotonic() + _LONGEST_DELAY_S
+                self._look_after(seat)
 
     def _look_after(self, seat: _Seat) -> None:
-        assert self._slots is not None and self._listening is not None  # noqa: S101, PT018  # set while we watch
-        now = time.monotonic()
-        if seat.process is None:
-            if now >= seat.start_at:
-                seat.process, seat.started_at = self._spawn(seat.number), now
-            return
-        if seat.process.poll() is None:
+        assert self._slots is not None  # noqa: S101  # set while we watch
+        kept, deaths = seat.kept, seat.kept.deaths
+        kept.look()
+        if kept.deaths > deaths:
+            self._slots.free_process(seat.number)
+        elif kept.process is not None and kept.process.poll() is None:
             last = self._slots.last_life(seat.number)
-            if now > (last + self._stuck_after_s if last else seat.started_at + _START_S):
+            if time.monotonic() > (last + self._stuck_after_s if last else kept.started_at + _START_S):
                 log.error("receiver_process_stuck", code="RECEIVER_PROCESS_STUCK", number=seat.number)
-                seat.process.kill()
-            return
-        log.error("receiver_process_died", code="RECEIVER_PROCESS_DIED", number=seat.number, how=_how(seat.process))
-        _close(seat.process)
-        self._slots.free_process(seat.number)
-        if now - seat.started_at > _PROVEN_S:
-            seat.delay_s = _FIRST_DELAY_S
-        seat.start_at, seat.process = now + seat.delay_s, None
-        seat.delay_s = min(2 * seat.delay_s, _LONGEST_DELAY_S)
+                kept.process.kill()
 
     def _spawn(self, number: int) -> subprocess.Popen[bytes]:
         assert self._slots is not None and self._listening is not None  # noqa: S101, PT018
@@ -162,7 +143,7 @@ class ReceiverProcesses:
             pass_fds=descriptors,
             env={"MALLOC_ARENA_MAX": "2", **os.environ},  # with one for each thread, 300 peers cost twice the memory
         )
-        if not _tell(process, pickle.dumps(self._parts)):
+        if not tell(process, pickle.dumps(self._parts)):
             process.kill()
         return process
 
@@ -178,36 +159,3 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
-
-
-def _tell(process: subprocess.Popen[bytes] | None, content: bytes) -> bool:
-    if process is None or process.stdin is None:
-        return False
-    try:
-        process.stdin.write(content)
-        process.stdin.flush()
-    except OSError:
-        return False  # it has died; the watching thread sees that
-    return True
-
-
-def _end(process: subprocess.Popen[bytes] | None, deadline: float) -> None:
-    if process is None:
-        return
-    try:
-        process.wait(max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    _close(process)
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-
-
-def _how(process: subprocess.Popen[bytes]) -> str:
-    code = process.returncode
-    return signal.Signals(-code).name if code < 0 else f"exit status {code}"

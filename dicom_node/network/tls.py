@@ -95,6 +95,20 @@ class TlsSettings:
             problems.append(self._in_words(fault))
         return tuple(problems)
 
+    def accepts_itself(self) -> bool:
+        """Whether a port with these files lets in a peer with these files; not, where only some peers are trusted.
+
+        Raises:
+            OSError: the files cannot be used.
+        """
+        client = _make_context(self, "client")
+        client.check_hostname = False
+        try:
+            _handshake_in_memory(_make_context(self, "server"), client)
+        except ssl.SSLError:
+            return False
+        return True
+
     def expires_at(self) -> datetime:
         """The end of our certificate, UTC.
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import ndimage
 
 from inference.geometry import Grid
 
@@ -77,6 +76,8 @@ def _lattice_polygons(mask: Mask, most_points: int) -> Iterator[tuple[int, Polyg
 
 def _cut(mask: Bool[np.ndarray, "rows columns"], pixel: tuple[int, int], most_points: int) -> Iterator[Polygon]:
     """The polygons of the region that holds `pixel`, cut in two halves of equal height."""
+    from scipy import ndimage  # 28 MB, which processes that only read settings do without
+
     regions, _ = ndimage.label(mask)  # edges connect, corners do not, as in the contours
     region = regions == regions[pixel]
     rows = np.flatnonzero(region.any(axis=1))

@@ -2,8 +2,10 @@
 
 A result that is computed again after a crash, or sent again after a lost answer, must not become a second, different
 study in the archive. So no UID comes from a clock or a random number: each is a digest of what was received, which
-software and models worked on it with which settings, and which role the UID plays. Change any of these and all UIDs
-change, because then the objects differ too.
+software and models worked on it with which settings, what came of it voxel by voxel, and which role the UID plays.
+Change any of these and all UIDs change, because then the objects differ too. The voxels are among them because other
+hardware, another library or a network that ran short of memory gives other bits for the same input: the same UID never
+stands for two contents.
 """
 
 import hashlib
@@ -40,6 +42,8 @@ class Identifiers:
     """Weights' SHA-256 or, for engines without weights, name and version."""
     settings_sha256: str
     """Digest of the settings that shape the result (rules, names, options)."""
+    content_sha256: str = ""
+    """Digest of the result itself."""
     predecessor: str = ""
     """Result id of the result that this one supersedes; empty for the first of its CT."""
 
@@ -69,7 +73,8 @@ class Identifiers:
         return self._uid("tracking", role, str(index))
 
     def _basis(self) -> tuple[str, ...]:
-        return (self.source_sha256, self.software_version, *self.model_digests, self.settings_sha256)
+        made_with = (self.source_sha256, self.software_version, *self.model_digests, self.settings_sha256)
+        return (*made_with, self.content_sha256)
 
     def _uid(self, purpose: str, role: ObjectRole, index: str) -> str:
         basis = (*self._basis(), self.predecessor)

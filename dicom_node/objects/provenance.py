@@ -175,6 +175,7 @@ def result_context(
         software_version=node_version,
         model_digests=tuple(part for m in (segmenter, model) for part in (m.name, m.version, m.weights_sha256)),
         settings_sha256=settings_sha256,
+        content_sha256=result.content_sha256(),
     )
     if result.excluded_sha256:
         identifiers = identifiers.including(result.excluded_sha256)

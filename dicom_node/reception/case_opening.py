@@ -7,15 +7,18 @@ and a crash at any point is made good by `recover`.
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
 from dicom_node.cases import CaseFolder, CaseRecord, CaseStore, case_id_of
-from dicom_node.durable_files import make_directory, rename_directory, sync_directory
+from dicom_node.durable_files import link_durably, make_directory, rename_directory, sync_directory
+from dicom_node.errors import code_of
 from dicom_node.jobs import JobBook
+from dicom_node.priorities import Priority
 from dicom_node.reception.rules import Rule, decide
 from dicom_node.reception.series_facts import read_series_facts
 from dicom_node.reception.shelf import Shelf
@@ -35,6 +38,7 @@ class Origin:
     """Name of the rule that took the series."""
     released: str = ""
     """Code of the hold that a person overrode; empty if nobody had to."""
+    priority: Priority = Priority.NORMAL
 
 
 class Structures(Protocol):
@@ -47,9 +51,24 @@ class Structures(Protocol):
         """Structure sets that change the result of a series."""
 
 
+class Locks(Protocol):
+    """Locks that hold over all hosts (`named_locks.NamedLocks`)."""
+
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        """Wait for the lock and hold it."""
+
+
+class NoLocks:
+    """For a node whose intake is the only one."""
+
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        """Nothing to wait for."""
+        return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class CaseOpening:
-    """Makes cases, and starts them."""
+    """Makes cases, and starts them. What is done about one series is done by one host at a time."""
 
     cases: CaseStore
     jobs: JobBook
@@ -57,19 +76,45 @@ class CaseOpening:
     """Where earlier instances of a series may lie."""
     structures: Structures | None = None
     """Where structure sets are kept; those that matter to a case are part of it."""
+    locks: Locks = field(default_factory=NoLocks)
+    """Held as `series:<key>` while something is done about a series."""
 
-    def recover(self, rules: Sequence[Rule]) -> None:
-        """After a start: finish what a killed node had begun, and hand over every case it had not handed over."""
+    def recover(self, rules: Sequence[Rule]) -> bool:
+        """Finish what a killed node had begun, or this one without its database: hand over every case that was not.
+
+        What goes wrong with one case is logged and holds up no other. Whether nothing did.
+        """
         make_directory(self.cases.root)
         for leftover in self.cases.root.glob(f"{_AGAIN}*"):
-            shutil.rmtree(leftover)
+            with self._held(leftover.name.removeprefix(_AGAIN).partition("-")[0]):
+                shutil.rmtree(leftover, ignore_errors=True)  # whoever made it may have removed it meanwhile
+        started, is_whole = self.jobs.case_ids(), True
         for received in sorted(self.cases.root.glob("*/received")):
             case = CaseFolder(received.parent)
+            if case.case_id not in started or not (case.path / "case.json").exists():
+                is_whole = self._recovered(case, rules) and is_whole
+        return is_whole
+
+    def _recovered(self, case: CaseFolder, rules: Sequence[Rule]) -> bool:
+        try:
+            self._recover(case, rules)
+        except Exception as fault:  # the database or the disk, or a bug
+            code, kind = code_of(fault, "INTAKE_FAILED"), type(fault).__name__
+            structlog.get_logger().error("case_not_recovered", case=case.case_id, code=code, kind=kind)
+            return False
+        return True
+
+    def _recover(self, case: CaseFolder, rules: Sequence[Rule]) -> None:
+        facts = read_series_facts(case.instances())
+        with self._held(key_of(facts.series_instance_uid)):
             if not (case.path / "case.json").exists():
-                facts = read_series_facts(case.instances())
-                origin = Origin(facts.series_instance_uid, case.instances(), decide(rules, facts).name)
+                decision = decide(rules, facts)
+                origin = Origin(facts.series_instance_uid, case.instances(), decision.name, priority=decision.priority)
                 self._register(case, origin)
             self.jobs.submit(case.case_id)
+
+    def _held(self, key: str) -> AbstractContextManager[None]:
+        return self.locks.hold(f"series:{key}")
 
     def earlier(self, series_instance_uid: str) -> list[Path]:
         """Instances of the series that came before: those of its largest case, and what was put aside unmatched."""
@@ -94,11 +139,15 @@ class CaseOpening:
         Raises:
             SeriesNotComplete: `move` does, and nothing has happened.
         """
+        with self._held(key_of(origin.series_instance_uid)):
+            return self._open(origin, move)
+
+    def _open(self, origin: Origin, move: Callable[[Path], None]) -> str:
         log = structlog.get_logger().bind(series=key_of(origin.series_instance_uid)[:8])
         case = self._case(origin)
         if case.received.exists():
             log.info("series_came_again", case=case.case_id)
-            again = self.cases.root / f"{_AGAIN}{case.case_id}"
+            again = self._again(origin, case)
             move(again)
             shutil.rmtree(again)
             self.jobs.retry(case.case_id)
@@ -117,10 +166,16 @@ class CaseOpening:
         if largest is None or not self._used_for(series_instance_uid):
             return None
         record = largest.record()
-        origin = Origin(series_instance_uid, largest.instances(), record.rule, record.released)
-        if self._case(origin).received.exists():
+        priority = Priority(record.priority)
+        origin = Origin(series_instance_uid, largest.instances(), record.rule, record.released, priority)
+        case = self._case(origin)
+        if case.received.exists():
             return None
-        return self.open(origin, lambda into: _linked(origin.instances, into, self.cases.root))
+        return self.open(origin, lambda into: _linked(origin.instances, into, self._again(origin, case)))
+
+    def _again(self, origin: Origin, case: CaseFolder) -> Path:
+        """A folder that lasts no longer than the lock of its series is held."""
+        return self.cases.root / f"{_AGAIN}{key_of(origin.series_instance_uid)}-{case.case_id}"
 
     def _largest(self, series_instance_uid: str) -> CaseFolder | None:
         """The case of a series with most instances; cases of one series only ever grow."""
@@ -147,12 +202,12 @@ class CaseOpening:
         for path in self.earlier(uid):
             target = case.received / path.name
             if not target.exists():
-                target.hardlink_to(path)
+                link_durably(path, target)
         sync_directory(case.received)
         for path in self._used_for(uid):
             make_directory(case.structures)
             if not (case.structures / path.name).exists():
-                (case.structures / path.name).hardlink_to(path)
+                link_durably(path, case.structures / path.name)
             sync_directory(case.structures)
         instances = case.instances()
         senders = sorted({m.read_text() for m in case.received.glob("associations/*.closed")})
@@ -165,19 +220,20 @@ class CaseOpening:
                 ",".join(senders),
                 rule=origin.rule,
                 released=origin.released,
+                priority=origin.priority.value,
+                arrived_at_s=self.cases.next_arrival_s(),
             )
         )
         for shelved in self.unmatched.of_key(key_of(uid)):  # they are part of the case now
             self.unmatched.remove(shelved)
 
 
-def _linked(paths: Sequence[Path], into: Path, scratch: Path) -> None:
+def _linked(paths: Sequence[Path], into: Path, part: Path) -> None:
     """Make a folder of links to files; it appears whole or not at all."""
-    part = scratch / f"{_AGAIN}{into.parent.name}"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     for path in paths:
-        (part / path.name).hardlink_to(path)
+        link_durably(path, part / path.name)
     sync_directory(part)
     make_directory(into.parent)
     rename_directory(part, into)

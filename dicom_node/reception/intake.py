@@ -19,10 +19,11 @@ from typing import Final, Self, TypeVar
 import structlog
 
 from dicom_node.cases import CaseStore
-from dicom_node.errors import SeriesNotComplete
+from dicom_node.durable_files import remove_abandoned_parts
+from dicom_node.errors import SeriesNotComplete, code_of
 from dicom_node.jobs import JobBook
 from dicom_node.reception.arrivals import CONFLICT, INTERRUPTED, Arrivals
-from dicom_node.reception.case_opening import CaseOpening, Origin, Structures
+from dicom_node.reception.case_opening import CaseOpening, Locks, NoLocks, Origin, Structures
 from dicom_node.reception.completeness import ArchiveCounts, CompletenessSettings, CountInstances, Doubt
 from dicom_node.reception.holds import Hold, state_of
 from dicom_node.reception.judge import Judge, Verdict
@@ -34,6 +35,8 @@ from dicom_node.reception.spool import Spool, SpooledSeries
 Series = TypeVar("Series")
 
 _TIDY_S: Final = 600.0
+_RECOVER_S: Final = 5.0
+_LONGEST_RECOVER_S: Final = 600.0
 _NO_REFERENCE: Final = "The RT Structure Set refers to no series, so it belongs to no CT."
 _NO_RULE: Final = "No rule took it; perfnode rules list shows the rules, perfnode rules test tries them on files."
 
@@ -49,6 +52,9 @@ class Intake:
     """With less free disk than this, what was put aside goes before its time, the oldest first."""
     _tidied_s: float = field(default=float("-inf"))
     _failed: dict[str, str] = field(default_factory=dict)
+    _recover_s: float = field(default=float("inf"))
+    """Something failed half way: when it is time to finish it."""
+    _pause_s: float = field(default=_RECOVER_S)
 
     @classmethod
     def of(
@@ -62,6 +68,7 @@ class Intake:
         expected_instances: CountInstances | None = None,
         structures: Structures | None = None,
         room_mb: float = 0.0,
+        locks: Locks | None = None,
     ) -> Self:
         """The intake of a node.
 
@@ -75,15 +82,22 @@ class Intake:
             expected_instances: asks an archive how many instances a series has; `None`: nobody is asked.
             structures: where structure sets are kept; `None`: they are series like any other.
             room_mb: with less free disk than this, what was put aside goes before its time.
+            locks: keep the intakes of several hosts apart; `None`: there is no other.
         """
         arrivals = Arrivals.under(data_dir, spool)
-        opening = CaseOpening(cases, jobs, arrivals.unmatched, structures)
+        opening = CaseOpening(cases, jobs, arrivals.unmatched, structures, locks or NoLocks())
         counts = ArchiveCounts(expected_instances) if expected_instances else None
         return cls(arrivals, opening, Judge(rules, settings, counts), room_mb)
 
     def recover(self) -> None:
-        """After a start: finish what a killed node had begun, and forget holds of series that are gone."""
-        self.opening.recover(self.judge.rules)
+        """Finish what a killed node had begun, or this one without its database or disk; forget holds of the gone."""
+        self._recover_s = time.monotonic() + self._pause_s  # unless all of this succeeds
+        self._pause_s = min(2 * self._pause_s, _LONGEST_RECOVER_S)
+        for folder in (self.arrivals.holds.root, self.arrivals.unmatched.root, self.arrivals.discarded.root):
+            remove_abandoned_parts(folder)
+        is_whole = self.arrivals.spool.finish_moves()
+        if self.opening.recover(self.judge.rules) and is_whole:
+            self._recover_s, self._pause_s = float("inf"), _RECOVER_S
         here = {series.key for series in self.arrivals.spool.series()}
         for key in self.arrivals.holds.keys() - here:
             self.arrivals.holds.clear(key)
@@ -93,6 +107,8 @@ class Intake:
 
         What goes wrong with one series is logged and holds up no other.
         """
+        if time.monotonic() >= self._recover_s:
+            self.recover()
         taken, spooled = [], self.arrivals.spool.series()
         self.judge.forget_all_but({series.key for series in spooled})
         for series in spooled:
@@ -111,10 +127,11 @@ class Intake:
         except SeriesNotComplete:  # a slice came in this very moment
             return None
         except Exception as fault:  # the disk, or a bug; the series stays where it is and is looked at again
-            code, kind = getattr(fault, "code", "INTAKE_FAILED"), type(fault).__name__
+            code, kind = code_of(fault, "INTAKE_FAILED"), type(fault).__name__
             if self._failed.get(key) != kind:
                 structlog.get_logger().error("intake_failed", series=key[:8], code=code, kind=kind)
             self._failed[key] = kind
+            self._recover_s = min(self._recover_s, time.monotonic() + _RECOVER_S)
             return None
         self._failed.pop(key, None)
         return case_id
@@ -215,4 +232,6 @@ def _overridden(series: SpooledSeries, hold: Hold | None) -> str:
 
 
 def _origin(series: SpooledSeries, verdict: Verdict, released: str = "") -> Origin:
-    return Origin(verdict.facts.series_instance_uid, series.instances, verdict.decision.name, released)
+    decision = verdict.decision
+    uid = verdict.facts.series_instance_uid
+    return Origin(uid, series.instances, decision.name, released, decision.priority)

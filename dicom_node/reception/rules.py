@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from pydicom.uid import UID
 
+from dicom_node.priorities import Priority
 from dicom_node.reception.series_facts import SeriesFacts
 
 UNMATCHED: Final = "unmatched"
@@ -126,6 +127,8 @@ class Rule:
     name: str
     action: Action
     conditions: tuple[Condition, ...] = ()
+    priority: Priority = Priority.NORMAL
+    """How much a case that it takes hurries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,11 @@ class Decision:
     def name(self) -> str:
         """Its name, or `unmatched`."""
         return self.rule.name if self.rule else UNMATCHED
+
+    @property
+    def priority(self) -> Priority:
+        """How much a case hurries that it becomes."""
+        return self.rule.priority if self.rule else Priority.NORMAL
 
 
 def decide(rules: Sequence[Rule], facts: SeriesFacts) -> Decision:

@@ -16,7 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from dicom_node.durable_files import make_directory, rename_directory, sync_directory, write_durably, write_json
+from dicom_node.durable_files import (
+    make_directory,
+    move_directory,
+    rename_directory,
+    sync_directory,
+    write_durably,
+    write_json,
+)
 from dicom_node.reception.holds import state_of
 from dicom_node.reception.spool import Spool, SpooledSeries
 
@@ -125,9 +132,9 @@ class Shelf:
         write_durably(series.directory.with_name(f"{series.directory.name}.release"), b"")
 
     def move(self, series: ShelvedSeries, into: Path) -> None:
-        """Give a series away, as a folder of that name."""
+        """Give a series away, as a folder of that name, perhaps on another file system."""
         make_directory(into.parent)
-        rename_directory(series.directory, into)
+        move_directory(series.directory, into, into.with_name(f".moving-{series.directory.name}"))
         self._forget(series.directory)
 
     def remove(self, series: ShelvedSeries) -> None:

@@ -3,6 +3,7 @@
     root/incoming/<series key>/<instance key>.dcm     the dataset exactly as received, as a DICOM file
     root/incoming/<series key>/associations/          who sent it and how that ended (`association_markers`)
     root/conflicts/<series key>/<instance key>-*.dcm  other versions of instances: refused, kept for a person to look at
+    root/leaving/                                     series on their way to another file system (`leaving_series`)
     root/associations/, parts/, locks/                what processes hold while they work, nothing that must last
 
 Keys are hashes of UIDs; nothing a peer sends becomes part of a path.
@@ -32,6 +33,7 @@ from dicom_node.reception.association_markers import AssociationMarkers
 from dicom_node.reception.encoded_dataset import InstanceHeader, read_header
 from dicom_node.reception.free_space import FreeSpace
 from dicom_node.reception.instance_files import content_digest, has_content, key_of
+from dicom_node.reception.leaving_series import LeavingSeries
 from dicom_node.reception.living_associations import LivingAssociation, LivingAssociations
 from dicom_node.reception.other_versions import OtherVersions
 from dicom_node.reception.part10 import file_preamble
@@ -75,6 +77,7 @@ class Spool:
         self._other_versions = OtherVersions(root / "conflicts", self._parts)
         self._space = FreeSpace(self.incoming, minimum_free_mb)
         self._sightings = Sightings()
+        self._leaving = LeavingSeries(root / "leaving")
 
     # -- associations ------------------------------------------------------------------------------------------------
 
@@ -160,14 +163,16 @@ class Spool:
         return found
 
     def take(self, series: SpooledSeries, into: Path) -> None:
-        """Move a complete series out of `incoming`, in one durable rename; slices that come later begin a new folder.
+        """Move a complete series out of `incoming`, durably; slices that come later begin a new folder.
 
-        If `into` exists already, an earlier call did it before a crash, and nothing happens: `into` must name this
-        content (for instance after `content_digest`), not only the series.
+        On another file system it is copied and then removed here. If `into` exists already, an earlier call did it
+        before a crash, and nothing happens: `into` must name this content (for instance after `content_digest`), not
+        only the series.
 
         Raises:
             SeriesNotComplete: The series is arriving, interrupted, in conflict, or not as `series` describes it any
                 more.
+            OSError: It could not be moved; `finish_moves` goes on with it.
         """
         self._move(series, into, require_complete=True)
 
@@ -176,8 +181,13 @@ class Spool:
 
         Raises:
             SeriesNotComplete: It is arriving, or not as `series` describes it any more.
+            OSError: It could not be moved; `finish_moves` goes on with it.
         """
         self._move(series, into, require_complete=False)
+
+    def finish_moves(self) -> bool:
+        """Go on with moves that a crash or a failing disk had stopped. Whether all are finished now."""
+        return self._leaving.finish_all()
 
     def remove_other_versions(self, older_than_days: float) -> int:
         """Delete refused versions that were kept for a person longer than that; how many series had some."""
@@ -276,7 +286,19 @@ class Spool:
             if require_complete and not now.is_complete:
                 raise SeriesNotComplete(_WHY_NOT[now.state])
             make_directory(into.parent)
-            rename_directory(series.directory, into)
+            leaving = self._renamed(series.directory, into)
+        if leaving is not None:
+            self._leaving.finish(leaving)
+
+    def _renamed(self, directory: Path, into: Path) -> Path | None:
+        """Move the folder of a series at once, or if that is on another file system, to where it leaves from."""
+        try:
+            rename_directory(directory, into)
+        except OSError as fault:
+            if fault.errno != errno.EXDEV:
+                raise
+            return self._leaving.begin(directory, into)
+        return None
 
 
 _WHY_NOT: Final = {

@@ -36,7 +36,7 @@ GRIDS = {
         (37, 58, 91), (8.0, 5.0, 3.9), (-176.0, -140.0, -158.0), frame_of_reference_uid=FRAME_OF_REFERENCE_UID
     ),
 }
-REFUSAL = Refusal("LUNG_VOLUME", "Both lungs together have 300 ml. Expected at least 800.", "infer")
+REFUSAL = Refusal("LUNG_VOLUME", "Both lungs together have 300 ml. Expected at least 800.", "segment")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,8 +23,14 @@ COMMANDS = (
     "cancel",
     "release",
     "discard",
+    "requeue",
+    "retire",
+    "backup",
+    "restore",
     "rules",
     "audit",
+    "health",
+    "alerts",
 )
 
 

@@ -1,6 +1,7 @@
 """A stage in its own process: limits of memory and time end as an answer, never as the end of the node."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dicom_node.cases import CaseFolder
-from dicom_node.child import REJECTED, run_in_child
-from dicom_node.errors import StageCrashed
+from dicom_node.child import OUT_OF_MEMORY, REJECTED, WENT_BACK
+from dicom_node.errors import StageTooLong
+from dicom_node.stage_process import run_in_child
 from inference.ct_instances import ct_instances
 from inference.geometry import Grid
 from inference.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
@@ -94,6 +96,43 @@ def test_a_reader_that_computes_for_ever_is_killed() -> None:
 
 def test_a_stage_that_dies_is_a_crash_with_a_reason_and_leaves_no_core(tmp_path: Path) -> None:
     case = a_case(tmp_path)
-    with pytest.raises(StageCrashed, match="longer than allowed"):
+    with pytest.raises(StageTooLong, match="longer than allowed"):
         run(case, site_file(tmp_path), timeout_s=0.01)
     assert list(tmp_path.rglob("core*")) == []
+
+
+def test_memory_that_runs_out_and_a_result_that_was_overtaken_have_statuses_of_their_own(tmp_path: Path) -> None:
+    """The real child, whose stage fails in these ways for real."""
+    case = a_case(tmp_path)
+    site = site_file(tmp_path)
+    code = STAGE_THAT_RAISES.format(fault="MemoryError()")
+    assert raised_in_child(code, case, site) == OUT_OF_MEMORY
+    code = STAGE_THAT_RAISES.format(fault="OutOfMemory()")
+    assert raised_in_child(code, case, site) == OUT_OF_MEMORY
+    code = STAGE_THAT_RAISES.format(fault="ResultOvertaken()")
+    assert raised_in_child(code, case, site) == WENT_BACK
+    outcome = case.outcome("check")
+    assert outcome is not None
+    assert (outcome["code"], outcome["back_to"]) == ("RESULT_OVERTAKEN", "encode")
+
+
+STAGE_THAT_RAISES = """
+import os, signal, sys
+from dicom_node import pipeline
+from dicom_node.child import main
+from dicom_node.errors import ResultOvertaken
+from dicom_node.stages import Stage
+from inference.errors import OutOfMemory
+
+def fail(case, settings):
+    os.kill(os.getpid(), signal.SIGTERM)  # a service manager tells everybody; the node decides about its stages
+    raise {fault}
+
+pipeline.STAGES[Stage.CHECK] = fail
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def raised_in_child(code: str, case: CaseFolder, site: str) -> int:
+    command = [sys.executable, "-c", code, "check", str(case.path), site, str(os.getpid())]
+    return subprocess.run(command, check=False, timeout=120).returncode

@@ -19,8 +19,8 @@ def test_the_example_shows_every_default_as_it_is() -> None:
     built_in = parse_settings({}, source=example.source, base=CONFIGS)
     fields = (
         *("receiver", "completeness", "rules", "minimum_free_mb", "engine", "content_qualification"),
-        *("stage_timeout_s", "stage_attempts", "accept_lossy", "subtraction", "read_memory_mb", "retry"),
-        *("log_level", "log_format", "data_dir"),
+        *("limits", "accept_lossy", "subtraction", "retry", "retention"),
+        *("log_level", "log_format", "data_dir", "status", "watchdog", "alerts"),
     )
     for field in fields:
         assert getattr(example, field) == getattr(built_in, field), field
@@ -127,7 +127,7 @@ def test_structures_to_subtract_and_lossy_input_are_taken_from_the_file() -> Non
     settings = parse_settings({"inference": wish, "input": {"lossy": "flag"}, "work": {"read_memory_mb": 1024}})
     assert settings.accept_lossy
     assert settings.receiver.accept_lossy
-    assert settings.read_memory_mb == 1024
+    assert settings.limits.read_memory_mb == 1024
     assert settings.subtraction.means("gtv_p")
     assert settings.settings_digest() != plain.settings_digest()
     assert parse_settings({"input": {"lossy": "flag"}}).settings_digest() == plain.settings_digest()
@@ -166,7 +166,65 @@ def test_the_password_of_the_database_stands_in_a_file_and_nowhere_else(tmp_path
     (tmp_path / "secret").write_text("a b/c\nnot this\n")
     database = {"url": "postgresql://perfnode@db:5433/perfnode", "password_file": "secret"}
     settings = parse_settings({"database": database, "node": {"shared_dir": "/srv"}}, base=tmp_path)
-    assert settings.database.url == "postgresql://perfnode:a%20b%2Fc@db:5433/perfnode"
+    assert settings.database.url.partition("?")[0] == "postgresql://perfnode:a%20b%2Fc@db:5433/perfnode"
     assert settings.database.is_server
     assert "a%20b" not in repr(settings)
     assert settings.cases().root == Path("/srv/cases")
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"watchdog": {"working_hours": "18:00-07:00"}}, "are no hours of a day"),
+        ({"watchdog": {"working_days": ["monday"]}}, "is no day of the week"),
+        ({"watchdog": {"every_s": 0}}, "watchdog.every_s"),
+        ({"status": {"port": 0}}, "status.port"),
+        ({"alerts": [{"name": "a", "url_file": "absent", "events": ["lost"]}]}, "alerts.0.events.0"),
+    ],
+)
+def test_a_watch_that_cannot_be_meant_is_a_mistake(tables: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        parse_settings(tables)
+
+
+def test_the_node_may_call_itself_from_loopback_and_from_where_it_listens() -> None:
+    access = parse_settings({"node": {"host": "10.1.2.3"}}).receiver.policy
+    assert access.is_own_call("10.1.2.3", "PERFNODE")
+    assert access.is_own_call("127.0.0.1", "PERFNODE")
+    assert not access.is_own_call("10.1.2.4", "PERFNODE")
+
+
+def test_a_silent_database_is_given_up_in_seconds_unless_its_url_says_otherwise() -> None:
+    def url_of(query: str) -> str:
+        database = {"url": f"postgresql://perfnode@db/perfnode{query}"}
+        return parse_settings({"database": database, "node": {"shared_dir": "/srv"}}).database.url
+
+    assert "tcp_user_timeout=6000" in url_of("")
+    assert "sslmode=verify-full" in url_of("?sslmode=verify-full")
+    assert "connect_timeout=30" in url_of("?connect_timeout=30")
+    assert "connect_timeout=5" not in url_of("?connect_timeout=30")
+
+
+def test_a_gpu_has_one_worker(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"work\.gpus: 0 occurs twice"):
+        parse_settings({"work": {"gpus": ["0", "1", "0"]}})
+    assert parse_settings({"work": {"gpus": ["0", "1"]}}).work.gpus == ("0", "1")
+
+
+def test_each_stage_may_have_a_limit_of_its_own() -> None:
+    limits = parse_settings({"work": {"stage_timeout_s": 100, "timeouts_s": {"segment": 900}}}).limits
+    assert (limits.timeout_of("segment"), limits.timeout_of("perfuse")) == (900.0, 100.0)
+    assert (limits.memory_mb, limits.read_memory_mb, limits.attempts) == (16384, 8192, 3)
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        ({"timeouts_s": {"infer": 900}}, r"work\.timeouts_s\.infer"),
+        ({"timeouts_s": {"segment": 0}}, r"work\.timeouts_s\.segment: Input should be greater than 0"),
+        ({"stage_memory_mb": 100}, r"work\.stage_memory_mb: Input should be greater than or equal to 512"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_a_mistake(work: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        parse_settings({"work": work})

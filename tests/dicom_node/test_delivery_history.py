@@ -30,6 +30,7 @@ def test_only_earlier_attempts_of_the_same_run_and_destination_count() -> None:
     other = [
         attempt("1:deliver.tps:1", instances=[sent("b")]),
         attempt("1:tell.pacs:1", instances=[sent("c")]),
+        attempt("1:shadow.pacs:1", instances=[sent("f")]),
         attempt("2:deliver.pacs:1", instances=[sent("d")]),
         attempt("1:deliver.pacs:3", instances=[sent("e")]),
     ]
@@ -95,11 +96,12 @@ def test_refusals_use_up_attempts_and_absence_does_not() -> None:
     assert history.wait_s(identity, "STORE_REFUSED", POLICY) is None
 
 
-def test_a_refusal_for_good_is_tried_once_more() -> None:
+def test_a_refusal_for_good_is_a_dead_letter_at_once_and_a_doubtful_one_is_tried_once_more() -> None:
     identity, history = before()
-    assert history.wait_s(identity, "STORE_REFUSED", POLICY, permanent=True) is not None
-    identity, history = before(attempt("1:deliver.pacs:1", code="STORE_REFUSED", permanent=True))
     assert history.wait_s(identity, "STORE_REFUSED", POLICY, permanent=True) is None
+    assert history.wait_s(identity, "STORE_REFUSED", POLICY, permanent=True, doubtful=True) is not None
+    identity, history = before(attempt("1:deliver.pacs:1", code="STORE_REFUSED", permanent=True))
+    assert history.wait_s(identity, "STORE_REFUSED", POLICY, permanent=True, doubtful=True) is None
 
 
 def test_a_new_round_begins_with_fresh_patience_and_remembers_its_own_questions() -> None:

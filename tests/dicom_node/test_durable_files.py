@@ -3,11 +3,22 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from dicom_node.durable_files import make_directory, rename_directory, write_durably, write_flushed
+from dicom_node.durable_files import (
+    link_durably,
+    make_directory,
+    move_directory,
+    remove_abandoned_parts,
+    rename_directory,
+    write_durably,
+    write_flushed,
+    written_durably,
+)
 
 
 @pytest.fixture
@@ -92,3 +103,80 @@ def test_a_new_file_never_takes_the_place_of_another(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_flushed(tmp_path / "x", b"second")
     assert (tmp_path / "x").read_bytes() == b"first"
+
+
+_WRITER = """
+import sys, time
+from pathlib import Path
+from dicom_node.durable_files import written_durably
+with written_durably(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_dead_process_left_half_written_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    (tmp_path / "case").mkdir()
+    command = [sys.executable, "-c", _WRITER, str(tmp_path / "case" / "x")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        assert remove_abandoned_parts(tmp_path) == 0
+        writer.kill()
+        writer.wait()
+    assert len(list(tmp_path.rglob("*.part"))) == 1
+    assert remove_abandoned_parts(tmp_path) == 1
+    assert list((tmp_path / "case").iterdir()) == []
+
+
+def test_two_that_write_the_same_file_at_once_do_not_mix_and_one_wins(tmp_path: Path) -> None:
+    with written_durably(tmp_path / "x") as one, written_durably(tmp_path / "x") as two:
+        one.write_text("one")
+        two.write_text("two")
+    assert (tmp_path / "x").read_text() == "one"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_writer_that_fails_leaves_nothing_and_the_old_file(tmp_path: Path) -> None:
+    def fail() -> None:
+        with written_durably(tmp_path / "x") as part:
+            part.write_text("new")
+            raise ValueError("cannot")
+
+    (tmp_path / "x").write_text("old")
+    with pytest.raises(ValueError, match="cannot"):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_text() == "old"
+
+
+def test_a_directory_moves_to_another_disk_whole(tmp_path: Path, other_disk: Path) -> None:
+    (tmp_path / "s" / "deep").mkdir(parents=True)
+    (tmp_path / "s" / "deep" / "x").write_text("hello")
+    (other_disk / "scratch").mkdir()  # of a move that was killed
+    (other_disk / "scratch" / "half").touch()
+    move_directory(tmp_path / "s", other_disk / "t", other_disk / "scratch")
+    assert (other_disk / "t" / "deep" / "x").read_text() == "hello"
+    assert [path.name for path in other_disk.iterdir()] == ["t"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_on_another_disk_has_no_name_before_its_bytes_are_on_disk(
+    tmp_path: Path, other_disk: Path, synced: list[tuple[str, tuple[str, ...]]]
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "x").write_text("hello")
+    move_directory(tmp_path / "s", other_disk / "t", other_disk / "scratch")
+    names = [name for name, _ in synced]
+    assert names.index("x") < names.index("scratch") < names.index(other_disk.name)
+    assert all("t" not in seen for name, seen in synced if name in ("x", "scratch"))
+
+
+def test_a_link_to_another_disk_is_a_copy(tmp_path: Path, other_disk: Path) -> None:
+    (tmp_path / "x").write_text("hello")
+    link_durably(tmp_path / "x", tmp_path / "y")
+    link_durably(tmp_path / "x", other_disk / "x")
+    assert (tmp_path / "y").samefile(tmp_path / "x")
+    assert (other_disk / "x").read_text() == "hello"
+    assert [path.name for path in other_disk.iterdir()] == ["x"]

@@ -1,8 +1,12 @@
 """The stages of a case on files: an Enhanced CT, a CT with loss, and a CT with a structure to take out."""
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -17,17 +21,18 @@ from dicom_node.objects.provenance import result_context
 from dicom_node.objects.source_series import SourceSeries
 from dicom_node.offline import process_folder, with_order
 from dicom_node.pipeline import STAGES, case_headers
-from dicom_node.result_files import read_ct, read_result
+from dicom_node.result_files import read_ct, read_lobes, read_result, write_lobes
 from dicom_node.stages import Stage
 from dicom_node.subtraction import SubtractionRule
 from inference.ct_instances import ct_instances
 from inference.errors import LossyCompressed
+from inference.execution import ExecutionRecord
 from inference.thorax import DigitalThorax
 from tests.enhanced_ct import enhanced_ct
 from tests.rt_structures import cylinder, structure_set, written
 from tests.tools import error_lines
 
-RUN = (Stage.READ, Stage.INFER, Stage.ENCODE, Stage.CHECK)
+RUN = (Stage.READ, Stage.SEGMENT, Stage.PERFUSE, Stage.ENCODE, Stage.CHECK)
 Process = Callable[..., CaseFolder]
 
 
@@ -56,7 +61,7 @@ def process(settings: NodeSettings, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def single(process: Process, thorax: DigitalThorax) -> CaseFolder:
-    return process(ct_instances(thorax.ct), stages=RUN[:2])
+    return process(ct_instances(thorax.ct), stages=RUN[:3])
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +175,89 @@ def test_a_wrong_frame_is_found(
     path = written(dataset, tmp_path / "changed.dcm")
     found = {fault.code for fault in check_files([*enhanced.instances(), path]).faults}
     assert any(fault.startswith(code) for fault in found), found
+
+
+# Made again
+
+
+def test_the_same_bytes_are_made_again_and_no_object_is_missing_meanwhile(
+    enhanced: CaseFolder, settings: NodeSettings
+) -> None:
+    """Another process may be sending them. What is no longer ordered goes, after everything else is there."""
+    before = contents(enhanced)
+    stray = enhanced.objects / "summary-pdf.dcm"
+    stray.write_bytes(b"of an earlier run")
+    is_over = Event()
+
+    def looks() -> int:
+        count = 0
+        while not is_over.wait(0.002):
+            count += 1
+            broken = [name for name in before if (enhanced.objects / name).read_bytes()[128:132] != b"DICM"]
+            assert broken == []
+        return count
+
+    for stage in (Stage.SEGMENT, Stage.PERFUSE):
+        STAGES[stage](enhanced, settings)
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(looks)
+        STAGES[Stage.ENCODE](enhanced, settings)
+        is_over.set()
+        assert watched.result() > 0
+    assert contents(enhanced) == before
+
+
+def contents(case: CaseFolder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in case.object_paths()}
+
+
+def test_a_notice_goes_when_there_is_a_result(enhanced: CaseFolder, settings: NodeSettings) -> None:
+    written(dcmread(enhanced.object_paths()[0]), enhanced.notice / "refusal-notice.dcm")
+    STAGES[Stage.CHECK](enhanced, settings)
+    assert list(enhanced.notice.iterdir()) == []
+
+
+def test_lobes_that_other_hardware_drew_give_other_uids(single: CaseFolder) -> None:
+    """One voxel is enough: an archive would keep the old object under the same UID."""
+    ct, result = read_ct(single.ct), read_result(single.result)
+    values = result.perfusion.values.copy()
+    where = tuple(np.argwhere(result.perfusion.lungs)[0])
+    values[where] = np.nextafter(values[where], np.float32(2))
+    labels = result.lobes.labels.copy()
+    labels[where] = 1 + labels[where] % 5
+    high = result.regions.high.copy()
+    high[where] = ~high[where]
+    others = [
+        replace(result, perfusion=replace(result.perfusion, values=values)),
+        replace(result, lobes=replace(result.lobes, labels=labels)),
+        replace(result, regions=replace(result.regions, high=high)),
+    ]
+    contexts = [result_context(ct, case_headers(single), each, "") for each in (result, *others)]
+    assert len({context.identifiers.result_id for context in contexts}) == 4
+    assert len({context.identifiers.settings_sha256 for context in contexts}) == 1
+
+
+def test_what_the_version_before_the_split_has_inferred_is_encoded(single: CaseFolder, tmp_path: Path) -> None:
+    """Its result says nothing of how networks ran, and there is no file of the lobes alone."""
+    for suffix in (".npz", ".json"):
+        shutil.copy(single.result.with_suffix(suffix), tmp_path / f"result{suffix}")
+    facts = json.loads((tmp_path / "result.json").read_text())
+    del facts["execution"]
+    (tmp_path / "result.json").write_text(json.dumps(facts))
+    before, now = read_result(tmp_path / "result.npz"), read_result(single.result)
+    assert before.execution == ()
+    assert before.content_sha256() == now.content_sha256()
+
+
+def test_lobes_come_back_from_their_file_as_they_were(single: CaseFolder, tmp_path: Path) -> None:
+    found = read_lobes(single.lobes)
+    record = ExecutionRecord("net", "cuda", "float16", (8, 8, 8), "half-precision", "OUT_OF_MEMORY", True)
+    write_lobes(tmp_path / "lobes.npz", replace(found, execution=(record,)))
+    again = read_lobes(tmp_path / "lobes.npz")
+    assert np.array_equal(again.lobes.labels, found.lobes.labels)
+    assert again.lobes.grid.matches(found.lobes.grid)
+    assert (again.lobes.segmenter, again.findings) == (found.lobes.segmenter, found.findings)
+    assert again.execution == (record,)
 
 
 # With loss, and with a structure to take out

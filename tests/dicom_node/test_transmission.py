@@ -261,18 +261,27 @@ def test_a_warning_counts_as_stored_and_is_verified_like_the_rest(tmp_path: Path
     assert len(case.attempts[-1].output["confirmed"]) == 4
 
 
-def test_a_refused_class_is_tried_once_more_and_the_rest_is_stored(tmp_path: Path, pacs: KeepingPacs) -> None:
+def test_a_refused_class_is_a_dead_letter_at_once_and_the_rest_is_stored(tmp_path: Path, pacs: KeepingPacs) -> None:
     with keeping_pacs(pacs, storage=[MRImageStorage]) as address:
         case = make_case(tmp_path, address)
         assert case.run() is CaseState.FAILED
-    assert case.way == ["deliver STORE_REFUSED"] * 2
+    assert case.way == ["deliver STORE_REFUSED"]
     assert pacs.received == SLICES
-    outputs = [case.attempts[k].output["instances"] for k in (0, 1)]
-    assert [(i["object"], i["status"], i["stored"]) for i in outputs[0]][:2] == [
+    assert [(i["object"], i["status"], i["stored"]) for i in case.attempts[0].output["instances"]][:2] == [
         ("parametric-map", 0x0122, False),
         ("mr-twin-0001", 0x0000, True),
     ]
-    assert [i["object"] for i in outputs[1]] == ["parametric-map"]
+
+
+@pytest.mark.parametrize(("status", "tries"), [(0xA900, 1), (0x0124, 1), (0xC123, 2)])
+def test_a_refusal_for_good_is_tried_again_only_where_peers_give_it_for_passing_troubles(
+    tmp_path: Path, pacs: KeepingPacs, status: int, tries: int
+) -> None:
+    pacs.statuses = [status] * 100
+    with keeping_pacs(pacs) as address:
+        case = make_case(tmp_path, address)
+        assert case.run() is CaseState.FAILED
+    assert case.way == ["deliver STORE_REFUSED"] * tries
 
 
 def test_answers_of_failure_use_up_attempts(tmp_path: Path, pacs: KeepingPacs) -> None:

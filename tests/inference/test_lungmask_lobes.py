@@ -17,8 +17,10 @@ import pytest
 
 from inference.anatomy import Lobe
 from inference.errors import LungsNotFound, ModelError, ModelNotFound
+from inference.execution import Descent, Rung, climb_down
 from inference.geometry import Grid, Reorientation
 from inference.lungmask_lobes import LungmaskLobes, LungmaskSettings, import_lungmask, to_lobe_values
+from inference.quality import Severity, check_execution
 from inference.volumes import CtVolume, SeriesReference
 
 TISSUE_HU = 100.0
@@ -177,3 +179,24 @@ def test_the_module_alone_does_not_load_torch() -> None:
 def test_warnings_of_others_are_still_seen_after_a_segmenter_was_made(segmenter: LungmaskLobes) -> None:
     with pytest.warns(UserWarning, match="still heard"):
         warnings.warn("still heard", UserWarning, stacklevel=1)
+
+
+def test_slices_that_do_not_fit_together_go_one_at_a_time(segmenter: LungmaskLobes, settings: LungmaskSettings) -> None:
+    """The networks say of two slices what they would say of too many on a GPU."""
+    import torch
+
+    def full(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if len(given[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    both = LungmaskLobes(replace(settings, batch_size=2))
+    both._inferer.model.register_forward_pre_hook(full)
+    assert [execution.rung for execution in both.ladder()] == [Rung.CONFIGURED, Rung.SMALLER_TILES]
+    ct = ct_of(truth(), GRID)
+    lobes, (record,) = climb_down(both, lambda engine: engine.segment(ct), Descent())
+    assert (record.tile, record.rung, record.why) == ((1,), "smaller-tiles", "OUT_OF_MEMORY")
+    assert not record.numbers_differ
+    (finding,) = check_execution((record,))
+    assert finding.severity is Severity.NOTE
+    assert 2 * np.count_nonzero((lobes.labels == truth()) & lobes.lungs) > 1.92 * np.count_nonzero(lobes.lungs)
+    assert [execution.rung for execution in segmenter.ladder()] == [Rung.CONFIGURED]  # its batch cannot be smaller

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +8,16 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from inference.checkpoint import save_model
-from inference.errors import GridMismatch, ImplausibleResult
+from inference.engine import FoundLobes, perfuse
+from inference.errors import GridMismatch, ImplausibleResult, OutOfMemory
+from inference.execution import ExecutionRecord
+from inference.function_regions import DEFAULT_RULE
 from inference.geometry import Grid
 from inference.model_card import ModelCard, ModelIdentity
-from inference.network_perfusion import NetworkPerfusion
+from inference.network_perfusion import NetworkPerfusion, smaller_window
 from inference.networks import PerfusionNetwork, build_network
 from inference.preprocessing import network_input, onto_ct
-from inference.quality import check_map
+from inference.quality import Severity, check_map
 from inference.thorax import draw_thorax
 from inference.volumes import CtVolume, LobeMap, SeriesReference
 
@@ -179,3 +183,78 @@ def test_lobes_of_another_grid_are_a_bug_that_shows() -> None:
     _, lobes = patient(flipped(GRID, 0))
     with pytest.raises(GridMismatch):
         seeing_network(a_card()).predict(ct, lobes)
+
+
+# When memory runs out
+
+
+class FullAbove(nn.Module):
+    """A network for which a window of more voxels than this is too much, as torch says it of a GPU."""
+
+    def __init__(self, voxels: int) -> None:
+        super().__init__()
+        self.voxels = voxels
+
+    def forward(self, channels: torch.Tensor) -> torch.Tensor:
+        if channels[0, 0].numel() > self.voxels:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return 20.0 * channels[:, :1]
+
+
+def test_a_window_that_does_not_fit_is_halved_and_the_result_says_so() -> None:
+    ct, lobes = patient(GRID)
+    network = NetworkPerfusion(PerfusionNetwork(a_card(), FullAbove(8 * 12 * 12)), device="cpu")
+    found = FoundLobes(lobes, ())
+    result = perfuse(ct, found, network, DEFAULT_RULE)
+    (record,) = result.execution
+    assert record == ExecutionRecord(
+        "tiny", "cpu", "float32", (8, 12, 12), "smaller-tiles", "OUT_OF_MEMORY", numbers_differ=True
+    )
+    (finding,) = [f for f in result.findings if f.code == "RAN_ON_LESS_MEMORY"]
+    assert finding.severity is Severity.FLAG
+    assert "tiles of 8 x 12 x 12 in float32 on cpu" in finding.sentence
+    usual = perfuse(ct, found, seeing_network(a_card()), DEFAULT_RULE)
+    assert usual.execution[0].rung == "configured"
+    assert not [f for f in usual.findings if f.code == "RAN_ON_LESS_MEMORY"]
+    np.testing.assert_allclose(result.perfusion.values, usual.perfusion.values, atol=0.02)
+
+
+def test_a_network_that_fits_no_window_runs_out_of_memory() -> None:
+    ct, lobes = patient(GRID)
+    network = NetworkPerfusion(PerfusionNetwork(a_card(), FullAbove(10)), device="cpu")
+    with pytest.raises(OutOfMemory):
+        perfuse(ct, FoundLobes(lobes, ()), network, DEFAULT_RULE)
+
+
+def test_results_of_two_ways_to_run_have_two_digests() -> None:
+    ct, lobes = patient(GRID)
+    result = perfuse(ct, FoundLobes(lobes, ()), seeing_network(a_card()), DEFAULT_RULE)
+    (record,) = result.execution
+    ways = [
+        result,
+        replace(result, execution=(replace(record, rung="half-precision", precision="float16"),)),
+        replace(result, execution=(replace(record, rung="cpu", why="OUT_OF_MEMORY"),)),
+    ]
+    assert len({way.content_sha256() for way in ways}) == 3
+    killed = replace(result, execution=(replace(record, rung="cpu", why="STAGE_OUT_OF_MEMORY"),))
+    assert killed.content_sha256() == ways[2].content_sha256()  # the same objects come of it
+    other_machine = replace(result, execution=(replace(record, device="cuda"),))
+    assert other_machine.content_sha256() == result.content_sha256()
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "window", "smaller"),
+    [
+        ("UNet", {"strides": [2]}, (16, 24, 24), (8, 12, 12)),
+        ("UNet", {"strides": [2, 2, 2, 2]}, (96, 96, 64), (48, 48, 32)),
+        ("UNet", {"strides": [2, 2, 2, 2]}, (16, 48, 48), (16, 16, 16)),
+        ("DynUNet", {"strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]]}, (8, 24, 24), (4, 12, 12)),
+        ("BasicUNet", {}, (64, 96, 96), (32, 48, 48)),
+        ("SegResNet", {}, (16, 16, 16), (16, 16, 16)),
+    ],
+)
+def test_a_smaller_window_fits_the_reductions_of_its_network(
+    network: str, arguments: dict[str, object], window: tuple[int, ...], smaller: tuple[int, ...]
+) -> None:
+    card = replace(a_card(), network=network, network_arguments=arguments, window_size=window)
+    assert smaller_window(card) == smaller

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, MRImageStorage
 
@@ -28,6 +29,7 @@ from dicom_node.network.delivery import Destination, echo
 from dicom_node.network.storage_folder import StorageFolder
 from inference.ct_series import read_ct_series
 from tests.canaries import ROI_NAME, UID_ROOT, found_in, holding_files, mark
+from tests.dicom_node.test_alerts import web_hook
 from tests.peers import associate, eventually, free_port, store_bytes
 from tests.rt_structures import cylinder, structure_set
 from tests.running_node import RunningNode, save_instances
@@ -58,9 +60,15 @@ name = "nobody"
 ae_title = "NOBODY"
 host = "127.0.0.1"
 port = {nobody}
+[status]
+port = {page}
+[[alerts]]
+name = "hook"
+url_file = "hook.url"
 """
+PAGES = ("/metrics", "/health/ready", "/health/live")
 MAY_NAME_A_SERIES = re.compile(
-    r"data/cases/[0-9a-f]+/(case\.json|ct\.json|ct\.npz|result\.json|result\.npz|objects\.json)|data/results/[0-9a-f]+\.json"
+    r"data/cases/[0-9a-f]+/(case\.json|ct\.json|ct\.npz|lobes\.json|lobes\.npz|result\.json|result\.npz|objects\.json)|data/results/[0-9a-f]+\.json"
 )
 """Files beside DICOM files that hold UIDs and names of subtracted structures, as a result must know what it was made
 from. Nothing else of a patient may stand there."""
@@ -94,6 +102,9 @@ class Aftermath:
     temporary: Path
     shown: dict[str, list[str]]
     operator_output: str
+    """What commands and the status page showed."""
+    told: str
+    """What went to a web hook."""
 
 
 @pytest.fixture(scope="module")
@@ -101,22 +112,27 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory, thorax_instances: list[D
     folder, temporary = tmp_path_factory.mktemp("canary"), tmp_path_factory.mktemp("canary-tmp")
     pacs = StorageFolder(tmp_path_factory.mktemp("canary-pacs"), AeAddress("PACS", "127.0.0.1", free_port()))
     pacs.start()
-    with pytest.MonkeyPatch.context() as patch:
+    page = free_port()
+    with pytest.MonkeyPatch.context() as patch, web_hook() as (hook, url):
         patch.setenv("TMPDIR", str(temporary))
         node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", free_port()))
-        node.site_file.write_text(SITE.format(port=node.address.port, pacs=pacs.address.port, nobody=free_port()))
+        (folder / "hook.url").write_text(url)
+        ports = {"port": node.address.port, "pacs": pacs.address.port, "nobody": free_port(), "page": page}
+        node.site_file.write_text(SITE.format(**ports))
         node.start()
         watched = Watched(node)
         watcher = threading.Thread(target=watched.look)
         watcher.start()
         try:
             output = _everything(node, thorax_instances, folder.parent / "canary-sent")
+            output += "".join(requests.get(f"http://127.0.0.1:{page}{path}", timeout=20).text for path in PAGES)
+            assert eventually(lambda: bool(hook.came), 90.0), node.log()[-3000:]  # a series in conflict is held
         finally:
             watched.over.set()
             watcher.join()
             node.stop()
             pacs.stop()
-    return Aftermath(node, temporary, watched.seen, output)
+    return Aftermath(node, temporary, watched.seen, output, repr(hook.came))
 
 
 def _everything(node: RunningNode, thorax: list[Dataset], sent: Path) -> str:
@@ -176,7 +192,7 @@ def _kill_a_stage(node: RunningNode) -> None:
     while time.monotonic() < deadline:
         for child in parent.children(recursive=True):
             with suppress(psutil.Error):
-                if " infer " in " ".join(child.cmdline()):
+                if " perfuse " in " ".join(child.cmdline()):
                     time.sleep(0.5)
                     child.kill()
                     return
@@ -202,6 +218,14 @@ def test_logs_and_operator_output_name_nobody(aftermath: Aftermath) -> None:
     }
     assert found_in(log.encode()) == []
     assert found_in(aftermath.operator_output.encode()) == []
+
+
+def test_metrics_and_messages_to_people_name_nobody(aftermath: Aftermath) -> None:
+    shown = aftermath.operator_output
+    for word in ("perfnode_stage_seconds_bucket", "perfnode_instances_refused_total", '"ready"'):
+        assert word in shown
+    assert "CONFLICT" in aftermath.told
+    assert found_in(aftermath.told.encode()) == []
 
 
 def test_every_line_of_the_log_is_an_event(aftermath: Aftermath) -> None:

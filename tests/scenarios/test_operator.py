@@ -70,7 +70,7 @@ def test_a_cancelled_case_is_not_sent_until_it_is_retried_and_sending_again_deli
         for path in first:
             path.unlink()
         node.send(thorax_files)
-        assert eventually(lambda: len(pacs.instances()) == 2, 60.0), node.log()
+        assert eventually(lambda: len(pacs.instances()) == 2, 180.0), node.log()
         assert {path: path.read_bytes() for path in pacs.instances()} == first
 
 

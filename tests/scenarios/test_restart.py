@@ -62,7 +62,7 @@ def test_killed_while_receiving_the_node_waits_for_the_sender_and_finishes_the_s
         assert len(_uids(pacs)) == 2
 
 
-@pytest.mark.parametrize("stage", [Stage.READ, Stage.INFER, Stage.ENCODE, Stage.DELIVER])
+@pytest.mark.parametrize("stage", [Stage.READ, Stage.SEGMENT, Stage.PERFUSE, Stage.ENCODE, Stage.DELIVER])
 def test_killed_while_processing_the_node_goes_on_and_delivers_once(
     tmp_path: Path, pacs: StorageFolder, thorax_files: list[Path], stage: Stage
 ) -> None:

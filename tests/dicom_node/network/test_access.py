@@ -8,6 +8,7 @@ from dicom_node.network.access import (
     WRONG_CALLED_AE,
     AccessPolicy,
     Sender,
+    own_networks,
     parse_network,
 )
 
@@ -125,3 +126,43 @@ def test_networks_may_be_written_in_the_usual_ways(text: str) -> None:
 
 def test_an_ipv4_network_in_ipv6_clothes_is_the_ipv4_network() -> None:
     assert parse_network("::ffff:10.1.2.0/120") == IPv4Network("10.1.2.0/24")
+
+
+OWN = own_networks("10.1.2.3")
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "::1", "10.1.2.3", "::ffff:127.0.0.1"])
+def test_the_node_may_ask_itself_for_echo_only(ip: str) -> None:
+    rules = policy(("CT1", "192.168.0.0/24"), own_networks=OWN)
+    assert rules.admits_address(ip)
+    assert rules.refusal(ip, "PERFNODE", "PERFNODE") is None
+    assert rules.is_for_echo_only(ip, "PERFNODE")
+
+
+@pytest.mark.parametrize(
+    ("ip", "calling", "called"),
+    [
+        ("127.0.0.1", "CT1", "PERFNODE"),
+        ("127.0.0.1", "OTHER", "PERFNODE"),
+        ("127.0.0.1", "PERFNODE", "OTHER"),
+        ("10.1.2.4", "PERFNODE", "PERFNODE"),
+        ("192.168.0.7", "PERFNODE", "PERFNODE"),
+    ],
+)
+def test_nobody_else_gets_in_through_that_door(ip: str, calling: str, called: str) -> None:
+    rules = policy(("CT1", "192.168.0.0/24"), own_networks=OWN)
+    assert rules.refusal(ip, calling, called) is not None
+
+
+def test_a_sender_of_our_own_title_may_do_all_that_senders_may() -> None:
+    rules = policy(("PERFNODE", "127.0.0.1"), own_networks=OWN)
+    assert not rules.is_for_echo_only("127.0.0.1", "PERFNODE")
+    assert rules.refusal("127.0.0.1", "PERFNODE", "PERFNODE") is None
+
+
+def test_without_senders_our_own_calls_are_as_free_as_all_others() -> None:
+    assert not policy(own_networks=OWN).is_for_echo_only("127.0.0.1", "PERFNODE")
+
+
+def test_all_addresses_are_no_own_address() -> None:
+    assert own_networks("0.0.0.0") == own_networks("node.example") == own_networks("127.0.0.1")[:2]  # noqa: S104

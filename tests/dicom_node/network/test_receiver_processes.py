@@ -119,7 +119,7 @@ def test_a_process_killed_while_receiving_loses_nothing_acknowledged_and_is_repl
         send(files, destination(receivers))
         (series,) = spool(tmp_path).series()
         assert (len(series.instances), series.is_complete) == (120, True)
-    died = [event for event in events if event.get("code") == "RECEIVER_PROCESS_DIED"]
+    died = [event for event in events if event.get("code") == "PROCESS_DIED"]
     assert [event["how"] for event in died] == ["SIGKILL"]
 
 

@@ -95,7 +95,7 @@ def test_the_picture_shows_code_reason_and_series_but_no_patient(chest):
     others = {
         "code": encode_notice(chest.datasets, replace(REFUSAL, code="GANTRY_TILT")),
         "reason": encode_notice(chest.datasets, replace(REFUSAL, message="Something else.")),
-        "stage": encode_notice(chest.datasets, replace(REFUSAL, stage="infer")),
+        "stage": encode_notice(chest.datasets, replace(REFUSAL, stage="segment")),
         "number": encode_notice(chest.datasets[1:], REFUSAL),
     }
     for what, rows in (("code", (170, 205)), ("reason", (220, 400)), ("stage", (500, 600)), ("number", (500, 600))):

@@ -9,6 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import MRImageStorage
 
 from dicom_node.errors import InstanceConflict, SeriesNotComplete, UnknownSeries
+from dicom_node.priorities import Priority, queue_number
 from dicom_node.reception.arrivals import Arrivals, ArrivalState
 from inference.geometry import Grid
 from inference.volumes import SeriesReference
@@ -465,3 +466,14 @@ def test_a_structure_set_of_no_series_is_put_aside_with_a_reason(front_door: Mak
     door.send(dataset)
     door.look()
     assert (door.only().state, door.only().code) == (ArrivalState.UNMATCHED, "NO_REFERENCE")
+
+
+def test_a_case_hurries_as_its_rule_says_and_arrives_after_those_before_it(front_door: Make) -> None:
+    door = front_door(rules=[{"name": "now", "action": "process", "priority": "urgent"}])
+    records = []
+    for series in ("1.2.3.1", "1.2.3.2"):
+        door.send(*(chest_slice(number, series=series) for number in range(1, 21)))
+        (case_id,) = taken(door)
+        records.append(door.folder(case_id).record())
+    assert [record.priority for record in records] == ["urgent", "urgent"]
+    assert records[0].queue_number < records[1].queue_number < queue_number(Priority.NORMAL, 0.0)

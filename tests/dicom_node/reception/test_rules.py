@@ -13,6 +13,7 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, MRImageStorage, 
 
 from dicom_node.config import parse_settings
 from dicom_node.errors import ConfigurationError
+from dicom_node.priorities import Priority
 from dicom_node.reception.rules import Action, Matches, OneOf, Rule, Within, decide
 from dicom_node.reception.series_facts import HeaderFacts, SeriesFacts, read_series_facts
 from dicom_node.reception.series_phase import Phase
@@ -191,6 +192,9 @@ def test_senders_must_all_be_in_the_list_and_nobody_is_in_none() -> None:
 def test_rules_of_the_site_replace_those_of_the_node() -> None:
     assert parse_settings({}).rules == DEFAULT
     assert site_rules({"name": "all", "action": "process"}) == (Rule("all", Action.PROCESS),)
+    (hurried,) = site_rules({"name": "all", "action": "process", "priority": "urgent"})
+    assert decide([hurried], series(HEADER)).priority is Priority.URGENT
+    assert decide([], series(HEADER)).priority is Priority.NORMAL
 
 
 @pytest.mark.parametrize(
@@ -198,6 +202,7 @@ def test_rules_of_the_site_replace_those_of_the_node() -> None:
     [
         ([{"name": "a", "action": "process", "kernel": "("}], "not a regular expression"),
         ([{"name": "a", "action": "send"}], "rules.0.action"),
+        ([{"name": "a", "action": "process", "priority": "now"}], "rules.0.priority"),
         ([{"name": "a", "action": "hold", "colour": "red"}], "rules.0.colour"),
         ([{"name": "a", "action": "hold", "sop_class": ["CT"]}], "no SOP class"),
         ([{"name": "a", "action": "hold", "kvp": {"min": 9, "max": 1}}], "min lies above max"),

@@ -1,0 +1,107 @@
+"""What one case takes of a machine, measured: the figures that `benchmarks.capacity` reckons with.
+
+Stages are measured in seconds of processor time, which hardly depends on what else a machine is doing. With the engines
+that come with the node a stage keeps about one core busy; a network on a GPU has to be measured where the GPU is.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dicom_node.cases import CaseFolder
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one CT on one machine."""
+
+    what: str
+    """CT, machine and what else it was doing."""
+    durations_s: Mapping[str, Sequence[float]]
+    """Processor time of each stage; wall-clock time of deliver and verify."""
+    per_case: Mapping[str, float]
+    """received_mb, sent_mb (per destination), stored_mb, rows, database_mb."""
+
+
+def measure(ct: Path | None) -> Figures:
+    """Let a node process a CT for two archives that confirm, and then each stage of the case again by itself."""
+    from benchmarks.capacity import SENDS, durations_in
+    from dicom_node.offline import dicom_files
+    from inference.ct_instances import ct_instances
+    from inference.thorax import draw_thorax
+    from tests.keeping_pacs import KeepingPacs, keeping_pacs
+    from tests.running_node import running_node, save_instances
+    from tests.upgrades.stage import STORAGE
+
+    with TemporaryDirectory() as scratch:
+        paths = dicom_files(ct) if ct else save_instances(ct_instances(draw_thorax().ct), Path(scratch) / "ct")
+        with (
+            keeping_pacs(KeepingPacs(), storage=STORAGE) as first,
+            keeping_pacs(KeepingPacs(), storage=STORAGE) as second,
+            running_node(Path(scratch) / "node", [first, second]) as node,
+        ):
+            node.send(paths)
+            (case,) = node.finished_cases()
+        folder, sent = node.folder_of(case), durations_in(node.data_dir / "node.sqlite")
+        durations = _stages_s(folder, node.site_file) | {name: [round(s, 2) for s in sent[name]] for name in SENDS}
+        per_case = {
+            "received_mb": _size_mb(folder.received),
+            "sent_mb": _size_mb(folder.objects),
+            "stored_mb": _size_mb(folder.path),
+            "rows": len(case.attempts),
+        }
+    what = f"{ct.name if ct else 'digital thorax'}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    return Figures(what, durations, per_case)
+
+
+def _stages_s(folder: CaseFolder, site_file: Path) -> dict[str, list[float]]:
+    from benchmarks.capacity import STAGES
+
+    found: dict[str, list[float]] = {name: [] for name in STAGES}
+    for _ in range(ROUNDS):
+        for name in STAGES:
+            before = _processor_s()
+            command = [
+                sys.executable,
+                "-m",
+                "dicom_node.child",
+                name,
+                str(folder.path),
+                str(site_file),
+                str(os.getpid()),
+            ]
+            subprocess.run(command, check=True)
+            found[name].append(round(_processor_s() - before, 2))
+    return found
+
+
+def _processor_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _size_mb(folder: Path) -> float:
+    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1)
+
+
+MEASURED = Figures(
+    what="lungdx_A0001 (64 slices of 512 x 512), engines without a network, 2 cores, load 10",
+    durations_s={
+        "read": [3.06, 2.93, 2.67],
+        "segment": [6.2, 5.45, 5.14],
+        "perfuse": [2.61, 2.37, 2.44],
+        "encode": [5.22, 4.79, 4.21],
+        "check": [2.21, 2.04, 2.2],
+        "deliver": [3.46, 3.61],
+        "verify": [0.69, 0.66],
+    },
+    per_case={"received_mb": 10.0, "sent_mb": 72.7, "stored_mb": 255.5, "rows": 9},
+)
+"""By `make capacity CT=…/lungdx_A0001`."""
