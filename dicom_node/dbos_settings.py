@@ -1,8 +1,11 @@
 """How every process opens the durable engine."""
 
-from dbos import DBOSConfig
+from dbos import DBOSConfig, DBOSPortableJSONSerializer
 
-from dicom_node.jobs import APPLICATION_VERSION, SERIALIZER
+from dicom_node.queues import APPLICATION_VERSION
+
+SERIALIZER = DBOSPortableJSONSerializer()
+"""Text that a person and every later version can read; rows of earlier versions say themselves that they are not."""
 
 
 def dbos_config(url: str, executor_id: str) -> DBOSConfig:
@@ -16,7 +19,6 @@ def dbos_config(url: str, executor_id: str) -> DBOSConfig:
         "name": "perfnode",
         "system_database_url": url,
         "executor_id": executor_id,
-        # Pinned: otherwise an upgrade would leave the jobs of the old code alone for ever.
         "application_version": APPLICATION_VERSION,
         "serializer": SERIALIZER,
         "log_level": "ERROR",

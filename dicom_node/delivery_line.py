@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dicom_node.attempts import AttemptId
 from dicom_node.cases import CaseStore
 from dicom_node.job_rows import ListRows, waiting_line
-from dicom_node.jobs import delivery_queue, number_of
+from dicom_node.queues import delivery_queue, number_of
 
 
 class DeliveryLine:

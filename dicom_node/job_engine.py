@@ -20,24 +20,26 @@ from dicom_node.config import NodeSettings
 from dicom_node.dbos_settings import dbos_config
 from dicom_node.delivery_line import DeliveryLine
 from dicom_node.following import Next, after
-from dicom_node.jobs import (
+from dicom_node.job_rows import attempt_of
+from dicom_node.metrics import counted_attempt
+from dicom_node.programs import PROGRAMS, Programs
+from dicom_node.queues import (
     ALERT_QUEUE,
     ALERT_WORKFLOW,
     DELIVERY_WORKFLOW,
     STAGE_WORKFLOW,
     WORK_QUEUE,
-    attempt_of,
     delivery_queue,
     number_of,
     queue_of,
 )
-from dicom_node.metrics import counted_attempt
-from dicom_node.programs import PROGRAMS, Programs
 from dicom_node.roles import Role
 from dicom_node.stage_work import StageWork
 from dicom_node.transmission import Transmission
 
-_POLL_S = 0.5
+_POLL_S = {WORK_QUEUE: 0.2, ALERT_QUEUE: 2.0}
+"""How often a queue is looked at: a worker is idle meanwhile, and each look costs processor time and a transaction."""
+_DELIVERY_POLL_S = 0.5
 Output = dict[str, Any]
 
 
@@ -71,7 +73,8 @@ class JobEngine:
         DBOS.listen_queues(self._listened())
         DBOS.launch()
         for queue in self._queues():
-            DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=_POLL_S)
+            poll_s = _POLL_S.get(queue, _DELIVERY_POLL_S)
+            DBOS.register_queue(queue, worker_concurrency=1, polling_interval_sec=poll_s)
 
     def unfinished(self) -> Counter[str]:
         """How many attempts each executor has as running, of all processes on all hosts."""

@@ -1,4 +1,4 @@
-"""What the rows of the engine say of its queues: how much waits where, and who waits for a destination to come back.
+"""What the rows of the engine say: the attempt each stands for, how much waits where, and who waits for a destination.
 
 Pure functions of rows, and of a function that lists rows: the running engine and a client beside it list them alike.
 """
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from dbos import WorkflowStatus
+from dbos import PortableWorkflowError, WorkflowStatus
 
-from dicom_node.attempts import AttemptId
+from dicom_node.attempts import Attempt, AttemptId
 from dicom_node.delivery_history import UNREACHABLE
 
 UNFINISHED: Final = ["ENQUEUED", "DELAYED", "PENDING"]
@@ -124,3 +124,24 @@ def _said_before(list_rows: ListRows, attempts: Sequence[AttemptId]) -> dict[Att
 
 def _parts(names: list[str]) -> Iterable[list[str]]:
     return (names[k : k + _AT_ONCE] for k in range(0, len(names), _AT_ONCE))
+
+
+def attempt_of(row: WorkflowStatus) -> Attempt:
+    """The attempt that a row of the engine stands for."""
+    return Attempt(
+        id=AttemptId.parse(row.workflow_id),
+        status=row.status,
+        output=row.output if isinstance(row.output, dict) else _fault(row),
+        created_at_s=(row.created_at or 0) / 1000,
+        updated_at_s=(row.updated_at or 0) / 1000,
+    )
+
+
+def _fault(row: WorkflowStatus) -> dict[str, Any]:
+    """What to say of an attempt without an output. Only the kind of fault: its text may hold patient data."""
+    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
+        return {"code": "TOO_MANY_RESTARTS", "message": "The node was killed again and again during this attempt."}
+    if row.status == "ERROR":
+        kind = row.error.name if isinstance(row.error, PortableWorkflowError) else type(row.error).__name__
+        return {"code": "INTERNAL_ERROR", "message": f"An unexpected {kind}; the log says where."}
+    return {}

@@ -13,7 +13,8 @@ from typing import Final
 import structlog
 
 from dicom_node.job_rows import QueueState
-from dicom_node.jobs import ALERT_QUEUE, JobBook
+from dicom_node.jobs import JobBook
+from dicom_node.queues import ALERT_QUEUE
 
 LOOK_EVERY_S: Final = 10.0
 _DAY_S: Final = 86_400.0

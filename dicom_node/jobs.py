@@ -1,82 +1,42 @@
-"""What is true about every case: a typed view over the durable engine, and what a person may do to a case.
+"""What may be done to a case: it is started, tried again, sent, stopped, by the node itself or by a person.
 
-The engine (DBOS, see `job_engine`) keeps one row per attempt of a stage or of a delivery. This file reads
-those rows as cases (`attempts`) and starts new ones. It works beside a running node and without one: `perfnode jobs`
-uses it too. All ids are derived, so asking twice for the same thing does it once.
+What is true about cases is read in `job_reading`. `perfnode` uses both, beside a running node and without one. All ids
+are derived, so asking twice for the same thing does it once.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from dbos import DBOSClient, DBOSPortableJSONSerializer, PortableWorkflowError, WorkflowStatus
 from dbos import EnqueueOptions as DbosEnqueueOptions
 
-from dicom_node.attempts import Attempt, AttemptId, Case, CaseState, Result, case_of, standing_attempts
-from dicom_node.cases import CaseFolder, CaseStore
-from dicom_node.errors import NeverStarted, UnknownCase, UnknownDestination
-from dicom_node.job_database import JobDatabase
-from dicom_node.job_rows import UNFINISHED, QueueState, Waiting, queue_states, stranded, waiting_line
-from dicom_node.priorities import Priority, queue_number
+from dicom_node.attempts import Attempt, AttemptId, Case, CaseState, Result, standing_attempts
+from dicom_node.cases import CaseFolder
+from dicom_node.errors import UnknownDestination
+from dicom_node.job_reading import JobReading
+from dicom_node.job_rows import stranded
+from dicom_node.priorities import Priority
+from dicom_node.queues import (
+    ALERT_QUEUE,
+    ALERT_WORKFLOW,
+    APPLICATION_VERSION,
+    CASE_WORKFLOWS,
+    number_of,
+    queue_of,
+)
 from dicom_node.stages import Stage
 
-APPLICATION_VERSION = "1"
-SERIALIZER = DBOSPortableJSONSerializer()
-"""Text that a person and every later version can read; rows of earlier versions say themselves that they are not."""
-STAGE_WORKFLOW = "run_stage"
-DELIVERY_WORKFLOW = "deliver"
-"""Also of verifications and notices: all that a destination is called for."""
-WORK_QUEUE = "work"
-CASE_WORKFLOWS = (STAGE_WORKFLOW, DELIVERY_WORKFLOW)
-"""Those whose rows are attempts of cases."""
-ALERT_WORKFLOW = "send_alert"
-ALERT_QUEUE = "alerts"
-"""Of messages to people, so that a mail server that is away holds up no case."""
-_WAITING = ("ENQUEUED", "DELAYED")
-_ROWS_AT_ONCE: Final = 1000
-_CASES_AT_ONCE: Final = 50
+_WAITING: Final = ("ENQUEUED", "DELAYED")
 
 
-class JobBook:
+class JobBook(JobReading):
     """Reads and changes what the engine will do; a context manager that gives the database back.
 
     Raises:
         NeverStarted: no node has worked with this database yet.
     """
-
-    def __init__(self, database: JobDatabase, cases: CaseStore) -> None:
-        if not database.exists:
-            raise NeverStarted(str(cases.root.parent))
-        self._cases = cases
-        # Whoever asks hears that the database is away, and decides when to ask again.
-        self._client = DBOSClient(
-            system_database_url=database.url, serializer=SERIALIZER, retry_connection_errors=False
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._client.destroy()
-
-    def cases(self) -> list[Case]:
-        """Every case, the oldest first."""
-        grouped: dict[str, list[Attempt]] = {}
-        for row in self._client.list_workflows(name=list(CASE_WORKFLOWS), load_input=False):
-            attempt = attempt_of(row)
-            grouped.setdefault(attempt.id.case_id, []).append(attempt)
-        return sorted((case_of(attempts) for attempts in grouped.values()), key=lambda case: case.created_at_s)
-
-    def changed_since(self, since_s: float) -> list[Case]:
-        """Every case of which an attempt ended after that Unix time."""
-        since = datetime.fromtimestamp(since_s, UTC).isoformat()
-        ended = self._client.list_workflows(
-            name=list(CASE_WORKFLOWS), completed_after=since, load_input=False, load_output=False
-        )
-        case_ids = sorted({AttemptId.parse(row.workflow_id).case_id for row in ended})
-        return list(self._cases_of(case_ids))
 
     def tell(self, message_id: str, alert: str, message: dict[str, Any]) -> None:
         """Let a message be sent to somebody; the same id twice is one message.
@@ -94,37 +54,6 @@ class JobBook:
         }
         self._client.enqueue(options, alert, message, 1)
 
-    def case_ids(self) -> set[str]:
-        """Ids of all cases that were ever started."""
-        rows = self._client.list_workflows(load_input=False, load_output=False)
-        return {row.workflow_id.partition(":")[0] for row in rows}
-
-    def newest_cases(self) -> Iterator[Case]:
-        """Every case, the one with the newest attempt first; read bit by bit, so that the first ones cost little."""
-        seen: set[str] = set()
-        offset = 0
-        while rows := self._client.list_workflows(
-            name=list(CASE_WORKFLOWS),
-            sort_desc=True,
-            limit=_ROWS_AT_ONCE,
-            offset=offset,
-            load_input=False,
-            load_output=False,
-        ):
-            offset += len(rows)
-            ids = dict.fromkeys(AttemptId.parse(row.workflow_id).case_id for row in rows)
-            new = [case_id for case_id in ids if case_id not in seen]
-            seen.update(new)
-            yield from self._cases_of(new)
-
-    def waiting(self) -> list[QueueState]:
-        """How much waits and runs in every queue that is not empty; loads neither inputs nor outputs."""
-        return queue_states(self._client.list_workflows(status=UNFINISHED, load_input=False, load_output=False))
-
-    def waiting_line(self, destination: str) -> list[Waiting]:
-        """Who waits for a destination because it was not there, the first in line first."""
-        return waiting_line(self._client.list_workflows, delivery_queue(destination))
-
     def wake(self, attempts: Sequence[AttemptId]) -> None:
         """Let attempts that wait for their time be made at once, or as soon as somebody is free."""
         for attempt in attempts:
@@ -136,17 +65,6 @@ class JobBook:
         for attempt, wait_s in found:
             self._client.set_workflow_delay(str(attempt), delay_seconds=wait_s)
         return len(found)
-
-    def case(self, case_id: str) -> Case:
-        """One case.
-
-        Raises:
-            UnknownCase: the engine has no row of it.
-        """
-        attempts = self._attempts(case_id)
-        if not attempts:
-            raise UnknownCase(case_id)
-        return case_of(attempts)
 
     def submit(self, case_id: str) -> None:
         """Start a case that was never started; any other is left alone."""
@@ -314,20 +232,6 @@ class JobBook:
         )
         self._client.delete_workflows([row.workflow_id for row in rows])
 
-    def _attempts(self, case_id: str) -> list[Attempt]:
-        rows = self._client.list_workflows(workflow_id_prefix=f"{case_id}:", load_input=False)
-        return [attempt_of(row) for row in rows]
-
-    def _cases_of(self, case_ids: Sequence[str]) -> Iterator[Case]:
-        for first in range(0, len(case_ids), _CASES_AT_ONCE):
-            some = case_ids[first : first + _CASES_AT_ONCE]
-            grouped: dict[str, list[Attempt]] = {case_id: [] for case_id in some}
-            prefixes = [f"{case_id}:" for case_id in some]
-            for row in self._client.list_workflows(workflow_id_prefix=prefixes, load_input=False):
-                attempt = attempt_of(row)
-                grouped[attempt.id.case_id].append(attempt)
-            yield from (case_of(attempts) for attempts in grouped.values() if attempts)
-
     def _start(self, attempt: AttemptId) -> AttemptId:
         queue, workflow = queue_of(attempt)
         options: DbosEnqueueOptions = {
@@ -347,44 +251,3 @@ def _is_dead_letter(attempt: Attempt, destination: str, code: str) -> bool:
         return False
     is_there = attempt.id.destination == (destination or attempt.id.destination)
     return is_there and attempt.output.get("code") == (code or attempt.output.get("code"))
-
-
-def delivery_queue(destination: str) -> str:
-    """Each destination has a queue of its own, so that one that is down holds up nobody else."""
-    return f"send-{destination}"
-
-
-def number_of(folder: CaseFolder) -> int:
-    """The number by which the engine orders its queues, for every attempt of a case."""
-    try:
-        return folder.record().queue_number
-    except UnknownCase:  # its files are gone; the attempt will say so
-        return queue_number(Priority.NORMAL, time.time())
-
-
-def queue_of(attempt: AttemptId) -> tuple[str, str]:
-    """Queue and workflow of an attempt."""
-    if attempt.destination:
-        return delivery_queue(attempt.destination), DELIVERY_WORKFLOW
-    return WORK_QUEUE, STAGE_WORKFLOW
-
-
-def attempt_of(row: WorkflowStatus) -> Attempt:
-    """The attempt that a row of the engine stands for."""
-    return Attempt(
-        id=AttemptId.parse(row.workflow_id),
-        status=row.status,
-        output=row.output if isinstance(row.output, dict) else _fault(row),
-        created_at_s=(row.created_at or 0) / 1000,
-        updated_at_s=(row.updated_at or 0) / 1000,
-    )
-
-
-def _fault(row: WorkflowStatus) -> dict[str, Any]:
-    """What to say of an attempt without an output. Only the kind of fault: its text may hold patient data."""
-    if row.status == "MAX_RECOVERY_ATTEMPTS_EXCEEDED":
-        return {"code": "TOO_MANY_RESTARTS", "message": "The node was killed again and again during this attempt."}
-    if row.status == "ERROR":
-        kind = row.error.name if isinstance(row.error, PortableWorkflowError) else type(row.error).__name__
-        return {"code": "INTERNAL_ERROR", "message": f"An unexpected {kind}; the log says where."}
-    return {}

@@ -98,11 +98,12 @@ class ReceiverProcesses:
 
     def stop(self, grace_s: float = 30.0) -> None:
         """Accept nothing new, let running associations finish for `grace_s`, then abort them."""
-        listening, self._listening = self._listening, None
+        listening = self._listening
         if listening is None or self._watching is None or self._slots is None:
             return
         self._stopping.set()
-        self._watching.join()
+        self._watching.join()  # it may be starting a process, which needs the socket
+        self._listening = None
         with contextlib.suppress(OSError):
             listening.shutdown(socket.SHUT_RDWR)  # for all processes at once
         listening.close()
