@@ -72,7 +72,7 @@ def serve(
     with sole_owner(settings.data_dir, name, roles):
         begin_counting(settings.data_dir, name)
         if Role.WORKER in roles:
-            _tested(settings, programs)
+            _tested(settings, name, programs)
         _run(settings, frozenset(roles), name, programs, stopping)
 
 
@@ -118,22 +118,23 @@ def _chores(settings: NodeSettings, roles: frozenset[Role]) -> list[Chore]:
     return [retention.chore(settings), *sending]
 
 
-def _tested(settings: NodeSettings, programs: Programs) -> None:
+def _tested(settings: NodeSettings, name: str, programs: Programs) -> None:
     """Self-test; who wants to know hears of its failure now, since the node that failed sends nothing later."""
     try:
-        self_test(settings, programs)
+        self_test(settings, name, programs)
     except SelfTestFailed as fault:
         tell_at_once(settings, Happening(AlertEvent.NODE, f"self-test {time.time()}", fault.code, str(fault)))
         raise
 
 
-def self_test(settings: NodeSettings, programs: Programs = PROGRAMS) -> None:
+def self_test(settings: NodeSettings, name: str = "1", programs: Programs = PROGRAMS) -> None:
     """Run the configured engines on the digital thorax and compare with what it holds.
 
     Raises:
         SelfTestFailed: the answer is wrong, or no answer came.
     """
-    folder = CaseFolder(settings.data_dir / "selftest")
+    # Of its own: several `serve` of one host may start at the same time.
+    folder = CaseFolder(settings.data_dir / "selftest" / name)
     make_directory(folder.path)
     ended = run_in_child(
         SELF_TEST,
