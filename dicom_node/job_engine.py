@@ -37,7 +37,7 @@ from dicom_node.roles import Role
 from dicom_node.stage_work import StageWork
 from dicom_node.transmission import Transmission
 
-_POLL_S = {WORK_QUEUE: 0.2, ALERT_QUEUE: 2.0}
+_POLL_S = {WORK_QUEUE: 0.3, ALERT_QUEUE: 2.0}
 """How often a queue is looked at: a worker is idle meanwhile, and each look costs processor time and a transaction."""
 _DELIVERY_POLL_S = 0.5
 Output = dict[str, Any]
