@@ -9,7 +9,7 @@ TORCH ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)
 TORCH_VERSION := 2.13.0
 CT ?=
 # More than half of the time of the tests is waiting, for quiet periods and for peers.
-WORKERS ?= 3
+WORKERS ?= 2
 TORTURE_S ?= 300
 # `shown`: limits of time are printed and do not fail the run, as on a machine that does other work too.
 TORTURE_TIMES ?= required

@@ -48,7 +48,7 @@ class Case:
         return self._go_on(next_of(last.id, last.output), most)
 
     def perform(self, attempt: AttemptId) -> dict[str, Any]:
-        work = Transmission(self.settings, lambda case_id: self.attempts, commitment_wait_s=0.5)
+        work = Transmission(self.settings, lambda case_id: self.attempts, commitment_wait_s=2.0)
         return work.perform(self.folder, attempt)
 
     def _go_on(self, attempt: AttemptId | None, most: int) -> CaseState:

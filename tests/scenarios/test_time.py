@@ -29,7 +29,7 @@ from tests.prepared_cases import destination, engine, object_uid, prepare_case, 
 
 HOUR_S = 60.0
 """Compressed."""
-CASES = int(os.environ.get("WAITING_CASES", "20"))
+CASES = int(os.environ.get("WAITING_CASES", "10"))
 _DELAYS = "[1, 5, 15, 60]"
 
 
