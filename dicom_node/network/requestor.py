@@ -16,10 +16,6 @@ from dicom_node.reception.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION
 
 Handler = tuple[Any, Callable[[Any], Any]]
 
-_TURN_S = 0.0002
-"""How long pynetdicom's thread of a connection sleeps between two looks at it. Its own millisecond is most of the time
-that a small object takes; a fifth of it costs a tenth of one core while an association is open."""
-
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -83,7 +79,6 @@ def association(
             yield None
             return
         raise PeerUnreachable(str(peer.address), _why_not(opened, seen))
-    opened.dul._run_loop_delay = _TURN_S
     if not serves_requests:
         _keep_answers_from_reactor(opened)
     try:
