@@ -63,7 +63,7 @@ class JobReading:
 
     def case_ids(self) -> set[str]:
         """Ids of all cases that were ever started."""
-        rows = self._client.list_workflows(load_input=False, load_output=False)
+        rows = self._client.list_workflows(name=list(CASE_WORKFLOWS), load_input=False, load_output=False)
         return {row.workflow_id.partition(":")[0] for row in rows}
 
     def newest_cases(self) -> Iterator[Case]:

@@ -8,7 +8,6 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from dicom_node.config import NodeSettings
-    from dicom_node.jobs import JobBook
     from dicom_node.network.requestor import Peer as CalledPeer
     from dicom_node.network.web_peer import DicomwebPeer
 
@@ -31,13 +30,6 @@ def read_site(config: Path | None, *, default: bool = False) -> "NodeSettings":
     if config is None and default and not path.exists():
         return parse_settings({}, source="built-in defaults")
     return read_settings(path)
-
-
-def job_book(settings: "NodeSettings") -> "JobBook":
-    """What is known of the cases of this node."""
-    from dicom_node.jobs import JobBook
-
-    return JobBook(settings.database, settings.cases())
 
 
 def case_id(settings: "NodeSettings", start_of_id: str) -> str:
