@@ -29,9 +29,13 @@ class DeliveryLine:
         self._cases = cases
 
     def is_behind(self, attempt: AttemptId) -> bool:
-        """Whether a case that goes before this one waits for the destination to come back."""
+        """Whether a case that goes before this one waits for the destination to come back.
+
+        One that has just been woken counts, too: the engine may have taken this attempt before it saw the other's wait
+        end.
+        """
         number = number_of(self._cases.folder(attempt.case_id))
-        line = waiting_line(self._list_rows, delivery_queue(attempt.destination))
+        line = waiting_line(self._list_rows, delivery_queue(attempt.destination), and_woken=True)
         return any(other.queue_number < number for other in line if other.attempt.case_id != attempt.case_id)
 
     def came_back(self, destination: str) -> int:

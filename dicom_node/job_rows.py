@@ -79,12 +79,18 @@ def _queue_state(queue: str, rows: Sequence[WorkflowStatus]) -> QueueState:
     )
 
 
-def waiting_line(list_rows: ListRows, queue: str) -> list[Waiting]:
+def waiting_line(list_rows: ListRows, queue: str, *, and_woken: bool = False) -> list[Waiting]:
     """Who waits in a queue because the attempt before found nobody there, the first in line first.
 
     Those that wait for a confirmation or after a refusal are not among them.
+
+    Args:
+        list_rows: of the engine.
+        queue: of a destination.
+        and_woken: with those whose wait is over, and whose turn has not come yet.
     """
-    rows = list_rows(queue_name=queue, status="DELAYED", load_input=False, load_output=False)
+    status = ["DELAYED", "ENQUEUED"] if and_woken else ["DELAYED"]
+    rows = list_rows(queue_name=queue, status=status, load_input=False, load_output=False)
     said = _said_before(list_rows, [AttemptId.parse(row.workflow_id) for row in rows])
     return sorted(
         Waiting(row.priority or 0, (row.created_at or 0) / 1000, attempt)

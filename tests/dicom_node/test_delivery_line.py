@@ -1,0 +1,66 @@
+"""Whose turn it is in front of a destination that was away, from the rows of the engine."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbos import WorkflowStatus
+
+from dicom_node.attempts import AttemptId
+from dicom_node.config import NodeSettings, parse_settings
+from dicom_node.delivery_line import DeliveryLine
+from tests.prepared_cases import prepare_case
+
+
+def settings_of(folder: Path) -> NodeSettings:
+    return parse_settings({"node": {"data_dir": "data"}}, base=folder)
+
+
+def row(workflow_id: str, status: Any, code: str = "") -> WorkflowStatus:
+    made = WorkflowStatus()
+    made.workflow_id, made.status, made.created_at, made.priority = workflow_id, status, 0, None
+    made.output = {"code": code}
+    return made
+
+
+def rows_of(rows: list[WorkflowStatus]) -> Any:
+    def list_rows(*, workflow_ids: list[str] | None = None, status: Any = None, **_: Any) -> list[WorkflowStatus]:
+        wanted = [status] if isinstance(status, str) else status
+        return [
+            one
+            for one in rows
+            if (workflow_ids is None or one.workflow_id in workflow_ids) and (wanted is None or one.status in wanted)
+        ]
+
+    return list_rows
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_behind"),
+    [
+        ("DELAYED", "PEER_UNREACHABLE", True),
+        ("ENQUEUED", "PEER_UNREACHABLE", True),  # woken, and not taken yet
+        ("PENDING", "PEER_UNREACHABLE", False),  # it is there already, on another host
+        ("DELAYED", "NOT_CONFIRMED", False),
+        ("ENQUEUED", "", False),
+    ],
+)
+def test_a_case_lets_an_older_one_go_first_that_waited_for_the_same_destination(
+    tmp_path: Path, status: str, code: str, is_behind: bool
+) -> None:
+    settings = settings_of(tmp_path)
+    older, younger = prepare_case(settings, 1), prepare_case(settings, 2)
+    rows = [row(f"{older.case_id}:1:deliver.pacs:1", "SUCCESS", code), row(f"{older.case_id}:1:deliver.pacs:2", status)]
+    rows[1].priority = older.record().queue_number
+    line = DeliveryLine(rows_of(rows), lambda attempt: None, settings.cases())
+    assert line.is_behind(AttemptId(younger.case_id, 1, "deliver.pacs", 2)) is is_behind
+
+
+def test_nobody_lets_a_younger_case_go_first(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    older, younger = prepare_case(settings, 1), prepare_case(settings, 2)
+    rows = [row(f"{younger.case_id}:1:deliver.pacs:1", "SUCCESS", "PEER_UNREACHABLE")]
+    rows.append(row(f"{younger.case_id}:1:deliver.pacs:2", "DELAYED"))
+    rows[1].priority = younger.record().queue_number
+    line = DeliveryLine(rows_of(rows), lambda attempt: None, settings.cases())
+    assert not line.is_behind(AttemptId(older.case_id, 1, "deliver.pacs", 1))
