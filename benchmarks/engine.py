@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,8 @@ from tests.torture.stub_stage import read_events
 
 ATTEMPTS: Final = 7
 """Of one job: five stages, a delivery, a verification."""
+_STAGES: Final = {"wait": "sleep:2", "compute": "cpu:1"}
+"""What the stage `perfuse` does: wait 2 s, as for a GPU, or compute 1 s."""
 _PEERS: Final = Path(sys.prefix) / "engine-peers"
 _LIMIT_S: Final = 900.0
 console = Console(width=140)
@@ -49,6 +52,8 @@ class Work:
     jobs_per_min: float
     cpu_s_per_job: float
     """Of all processes of the node, stages included."""
+    busy_percent: float
+    """Of the machine, median while the jobs were worked off."""
 
 
 @contextmanager
@@ -88,11 +93,30 @@ def full_queue(folder: Path, jobs: int, workers: int, work: dict[str, str], *, w
     """Jobs that come faster than they are done."""
     with _node(folder, workers, with_server=with_server) as made:
         before_s = _cpu_s(made)
-        for job in plain_jobs(jobs, folder, work=work):
-            assert scan(job, made.hosts[0].address)
-        cases = finished(made, jobs, _LIMIT_S)
+        with _watched_machine() as busy_percent:
+            for job in plain_jobs(jobs, folder, work=work):
+                assert scan(job, made.hosts[0].address)
+            cases = finished(made, jobs, _LIMIT_S)
         spent_s = _cpu_s(made) - before_s
-    return Work(60 * jobs / _lasted_s(cases), spent_s / jobs)
+    return Work(60 * jobs / _lasted_s(cases), spent_s / jobs, median(busy_percent))
+
+
+@contextmanager
+def _watched_machine() -> Iterator[list[float]]:
+    """How busy all cores are, in percent, once a second."""
+    busy_percent, over = list[float](), threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            busy_percent.append(psutil.cpu_percent(1.0))
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        yield busy_percent
+    finally:
+        over.set()
+        watch.join()
 
 
 def _lasted_s(cases: Sequence[Case]) -> float:
@@ -170,16 +194,18 @@ def _overhead(folder: Path, jobs: int, tasks: int) -> Table:
     return table
 
 
-def _scaling(folder: Path, jobs: int, counts: Sequence[int]) -> Table:
-    table = Table("stages", "database", *(f"{n} worker(s): jobs/min" for n in counts), title="more workers on one host")
-    for what, work in (("wait 2 s", "sleep:2"), ("compute 1 s", "cpu:1")):
+def _scaling(folder: Path, jobs: int, counts: Sequence[int], stages: Sequence[str]) -> Table:
+    title = "more workers on one host: jobs/min (ratio to one worker, share of the machine's processors in use)"
+    table = Table("stages", "database", *(f"{n} worker(s)" for n in counts), title=title)
+    for what in stages:
+        work = _STAGES[what]
         for with_server in (False, True):
             cells, first = [], 0.0
             for workers in counts:
                 where = folder / f"scaling-{work.partition(':')[0]}-{with_server}-{workers}"
                 done = full_queue(where, jobs, workers, {"perfuse": work}, with_server=with_server)
                 first = first or done.jobs_per_min
-                cells.append(f"{done.jobs_per_min:.0f} ({done.jobs_per_min / first:.2f} ×)")
+                cells.append(f"{done.jobs_per_min:.0f} ({done.jobs_per_min / first:.2f} ×, {done.busy_percent:.0f} %)")
             table.add_row(what, _name(with_server), *cells)
     return table
 
@@ -190,6 +216,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=24)
     parser.add_argument("--tasks", type=int, default=200, help="of the peers")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--stages", nargs="+", default=list(_STAGES), choices=list(_STAGES))
     parser.add_argument("--idle-s", type=float, default=30.0)
     parser.add_argument("--parts", nargs="+", default=["idle", "overhead", "scaling"])
     given = parser.parse_args()
@@ -201,7 +228,7 @@ def main() -> None:
         if "overhead" in given.parts:
             console.print(_overhead(folder, given.jobs, given.tasks))
         if "scaling" in given.parts:
-            console.print(_scaling(folder, given.jobs, given.workers))
+            console.print(_scaling(folder, given.jobs, given.workers, given.stages))
 
 
 if __name__ == "__main__":

@@ -243,14 +243,16 @@ def scripted_archive(
 
 
 @contextmanager
-def scripted_pacs(on_store: Callable[[Any], int], sop_classes: Sequence[str], syntaxes: Sequence[str]) -> Iterator[Any]:
+def scripted_pacs(
+    on_store: Callable[[Any], Any], sop_classes: Sequence[str], syntaxes: Sequence[str], handlers: Sequence[Any] = ()
+) -> Iterator[Any]:
     """A pynetdicom SCP that answers each C-STORE as told; yields its address."""
     entity = AE("PACS")
     for sop_class in sop_classes:
         entity.add_supported_context(sop_class, list(syntaxes))
     server = entity.make_server(
         ("127.0.0.1", 0),
-        evt_handlers=[(evt.EVT_C_STORE, on_store)],
+        evt_handlers=[(evt.EVT_C_STORE, on_store), *handlers],
         server_class=BoundedServer,  # for its sockets, which are closed for certain
         limits=SocketLimits(),
         maximum_connections=16,

@@ -66,6 +66,8 @@ class BoundedAssociationSocket(AssociationSocket):  # type: ignore[misc]  # pyne
     _header_is_next: bool
     message_bytes: int
     """P-DATA bytes since the last complete message; reset when one is complete."""
+    is_lent: bool
+    """Whether somebody else than pynetdicom's thread reads and writes; to that thread nothing seems to come then."""
 
     @classmethod
     def bind_limits(cls, association_socket: AssociationSocket, limits: SocketLimits) -> None:
@@ -74,19 +76,20 @@ class BoundedAssociationSocket(AssociationSocket):  # type: ignore[misc]  # pyne
         association_socket._limits = limits
         association_socket._header_is_next = True
         association_socket.message_bytes = 0
+        association_socket.is_lent = False
         limits.configure(association_socket.socket)
 
     @property
     def ready(self) -> bool:
         """Whether there is something to read; unlike `select`, for any number of open files."""
         tcp = self.socket
-        if tcp is None or not self._is_connected:
+        if tcp is None or not self._is_connected or self.is_lent:
             return False
         try:
             waiting = select.poll()
             waiting.register(tcp, select.POLLIN)
-            found = bool(waiting.poll(0))
-            return found or (isinstance(tcp, ssl.SSLSocket) and tcp.pending() > 0)
+            found = bool(waiting.poll(0)) or (isinstance(tcp, ssl.SSLSocket) and tcp.pending() > 0)
+            return found and not self.is_lent  # it may have been lent meanwhile
         except (OSError, ValueError):
             self.event_queue.put("Evt17")
             return False
@@ -109,6 +112,34 @@ class BoundedAssociationSocket(AssociationSocket):  # type: ignore[misc]  # pyne
             self._shutdown_socket()  # pynetdicom takes the error as "closed by the peer" and would leave it open
             raise
         return received
+
+    def send_whole(self, pdu: bytes | memoryview) -> None:
+        """Send a PDU within its deadline, while the socket is lent.
+
+        Raises:
+            OSError: The connection broke, or the peer took too long to take it.
+        """
+        self.socket.settimeout(self._limits.pdu_deadline_s)
+        self.socket.sendall(pdu)
+
+    def receive_pdu(self, wait_s: float) -> tuple[int, bytearray]:
+        """Wait for a PDU, while the socket is lent; its type, and what follows its header.
+
+        Raises:
+            OSError: The connection ended, nothing came in time, or it is beyond the limits.
+        """
+        self._deadline = time.monotonic() + wait_s
+        header = self._read(6)
+        if len(header) < 6:
+            raise ConnectionError("the peer closed the connection")
+        kind, length = struct.unpack(">BxL", header)
+        self._deadline = time.monotonic() + self._limits.pdu_deadline_s
+        self._check(kind, length)
+        self._header_is_next = False
+        received = self.recv(length)
+        if len(received) < length:
+            raise ConnectionError("the peer closed the connection")
+        return kind, received
 
     def _shutdown_socket(self) -> None:
         """Close for certain; pynetdicom leaves the descriptor open if the peer was gone already."""

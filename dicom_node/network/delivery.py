@@ -5,21 +5,26 @@ not a failure but *unknown*, and the object is sent again with the same UID. Eve
 refuses another one, since many planning systems take a structure set and refuse a parametric map.
 """
 
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import structlog
 from pydicom import dcmread
-from pydicom.filereader import read_file_meta_info
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import build_context
+from pynetdicom import build_context, dsutils
 from pynetdicom.sop_class import Verification
 
 from dicom_node.errors import DeliveryInterrupted, PeerUnreachable, StoreRefused
 from dicom_node.network.requestor import Peer, association
+from dicom_node.network.store_link import NoAnswer, StoreLink, store_link
 from dicom_node.network.verification_mode import Verify
 
 log = structlog.get_logger()
@@ -82,16 +87,13 @@ class DeliveryReport:
     instances: tuple[InstanceDelivery, ...]
 
 
-class _NoStatus(Exception):
-    """An object was sent, or was to be, and nothing came back."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Object:
     path: Path
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    dataset_offset: int
 
 
 def send(
@@ -117,11 +119,12 @@ def send(
     """
     objects = [_object(path) for path in paths]
     done: list[InstanceDelivery] = []
-    with association(destination, _contexts(objects)) as established:
+    with association(destination, _contexts(objects)) as established, _link(established, destination) as link:
+        accepted = {} if established is None else _accepted(established)
         for item in objects:
             try:
-                status = SOP_CLASS_NOT_SUPPORTED if established is None else _store(established, item)
-            except _NoStatus as fault:
+                status = SOP_CLASS_NOT_SUPPORTED if link is None else _store(link, accepted, item)
+            except NoAnswer as fault:
                 raise DeliveryInterrupted(str(destination.address), str(fault), instances=tuple(done)) from fault
             done.append(InstanceDelivery(item.sop_class_uid, item.sop_instance_uid, status))
             if progress is not None:
@@ -150,10 +153,9 @@ def echo(destination: Peer) -> float:
 
 
 def _object(path: Path) -> _Object:
-    meta = read_file_meta_info(path)
-    return _Object(
-        path, str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID), str(meta.TransferSyntaxUID)
-    )
+    meta, offset = dsutils.split_dataset(path)
+    sop_class, instance = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
+    return _Object(path, sop_class, instance, str(meta.TransferSyntaxUID), offset)
 
 
 def proposed_contexts(paths: Sequence[Path]) -> list[tuple[str, str]]:
@@ -178,23 +180,41 @@ def _syntaxes(objects: Sequence[_Object]) -> list[tuple[str, str]]:
     return list(wanted)[:_MAXIMUM_CONTEXTS]
 
 
-def _store(association: Any, item: _Object) -> int:
-    accepted = {
-        (str(context.abstract_syntax), str(context.transfer_syntax[0])) for context in association.accepted_contexts
-    }
-    as_it_is = (item.sop_class_uid, item.transfer_syntax_uid) in accepted
-    can_convert = item.transfer_syntax_uid in _NATIVE and any(
-        (item.sop_class_uid, str(syntax)) in accepted for syntax in _NATIVE
-    )
-    if not as_it_is and not can_convert:
-        return SOP_CLASS_NOT_SUPPORTED
-    if not association.is_established:
-        raise _NoStatus("the association ended before the object was sent")
-    response = association.send_c_store(item.path if as_it_is else dcmread(item.path))
-    status = response.get("Status")
-    if status is None:
-        raise _NoStatus("the association ended, or no answer came in time")
-    return int(status)
+def _link(established: Any, destination: Peer) -> AbstractContextManager[StoreLink | None]:
+    return nullcontext() if established is None else store_link(established, destination.response_timeout_s)
+
+
+def _accepted(association: Any) -> dict[tuple[str, str], int]:
+    """The context that was accepted for an abstract and a transfer syntax."""
+    contexts = association.accepted_contexts
+    return {(str(c.abstract_syntax), str(c.transfer_syntax[0])): c.context_id for c in contexts}
+
+
+def _store(link: StoreLink, accepted: Mapping[tuple[str, str], int], item: _Object) -> int:
+    syntaxes = [item.transfer_syntax_uid]
+    if item.transfer_syntax_uid in _NATIVE:
+        syntaxes += map(str, _NATIVE)
+    for syntax in syntaxes:
+        context_id = accepted.get((item.sop_class_uid, syntax))
+        if context_id is not None:
+            with _content(item, syntax) as (content, length):
+                return link.store(context_id, item.sop_class_uid, item.sop_instance_uid, content, length)
+    return SOP_CLASS_NOT_SUPPORTED
+
+
+@contextmanager
+def _content(item: _Object, syntax: str) -> Iterator[tuple[BinaryIO, int]]:
+    """The dataset of an object in a syntax, and its length in bytes."""
+    if syntax == item.transfer_syntax_uid:
+        with item.path.open("rb", buffering=0) as file:
+            file.seek(item.dataset_offset)
+            yield file, os.fstat(file.fileno()).st_size - item.dataset_offset
+        return
+    converted = DicomBytesIO()
+    converted.is_implicit_VR, converted.is_little_endian = syntax == ImplicitVRLittleEndian, True
+    write_dataset(converted, dcmread(item.path))
+    encoded = converted.getvalue()
+    yield BytesIO(encoded), len(encoded)
 
 
 def _raise_if_refused(instances: tuple[InstanceDelivery, ...], destination: Peer) -> None:

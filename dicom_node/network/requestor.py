@@ -81,13 +81,17 @@ def association(
         raise PeerUnreachable(str(peer.address), _why_not(opened, seen))
     if not serves_requests:
         _keep_answers_from_reactor(opened)
+    tcp = opened.dul.socket
     try:
         yield opened
     except BaseException:
         opened.abort()  # a lost association may still call itself established, and a release would wait in vain
         raise
-    if opened.is_established:
-        opened.release()
+    else:
+        if opened.is_established:
+            opened.release()
+    finally:
+        tcp.close()  # where the peer was gone first, pynetdicom leaves it open
 
 
 def _entity(peer: Peer) -> Any:
