@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pynetdicom import AE, evt
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
 from dicom_node.errors import PeerUnreachable
@@ -14,6 +15,7 @@ from dicom_node.network.bounded_sockets import BoundedAssociationSocket, SocketL
 from dicom_node.network.tls import TlsSettings
 from dicom_node.reception.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
+_REJECTED: Final = "rejected: "
 Handler = tuple[Any, Callable[[Any], Any]]
 
 
@@ -78,7 +80,7 @@ def association(
         if "accepted" in seen and opened.rejected_contexts:
             yield None
             return
-        raise PeerUnreachable(str(peer.address), _why_not(opened, seen))
+        raise PeerUnreachable(str(peer.address), _why_not(seen))
     if not serves_requests:
         _keep_answers_from_reactor(opened)
     tcp = opened.dul.socket
@@ -114,11 +116,16 @@ def _own_handlers(limits: SocketLimits, seen: list[str]) -> list[Handler]:
     def on_message(event: Any) -> None:
         event.assoc.dul.socket.message_bytes = 0
 
+    def on_pdu(event: Any) -> None:
+        """Called by the thread that reads; what comes at once pynetdicom may take for a failed connection."""
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            seen.append(f"{_REJECTED}{event.pdu.reason_str}")
+
     return [
         (evt.EVT_ACSE_SENT, on_request),
         (evt.EVT_CONN_OPEN, lambda event: seen.append("open")),
         (evt.EVT_DIMSE_RECV, on_message),
-        (evt.EVT_REJECTED, lambda event: seen.append("rejected")),
+        (evt.EVT_PDU_RECV, on_pdu),
         (evt.EVT_ACCEPTED, lambda event: seen.append("accepted")),
     ]
 
@@ -134,9 +141,10 @@ def _keep_answers_from_reactor(opened: Any) -> None:
     opened.dimse.get_msg = lambda block=False: take(block=True) if block else (None, None)
 
 
-def _why_not(opened: Any, seen: list[str]) -> str:
+def _why_not(seen: list[str]) -> str:
     if "open" not in seen:
         return "no TCP connection"
-    if "rejected" in seen:
-        return f"it rejected the association ({opened.acceptor.primitive.reason_str})"
+    for what in seen:
+        if what.startswith(_REJECTED):
+            return f"it rejected the association ({what.removeprefix(_REJECTED)})"
     return "it did not answer the association request"

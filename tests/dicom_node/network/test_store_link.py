@@ -42,11 +42,11 @@ def data_pdu(*fragments: bytes) -> bytes:
     return struct.pack(">BxL", 0x04, len(content)) + content
 
 
-def answer(message_id: int, status: int) -> bytes:
-    """A response as a peer of few words writes it."""
+def answer(message_id: int, status: int, kind: int = 0x8001) -> bytes:
+    """A response, by default to C-STORE, as a peer of few words writes it."""
     elements = b"".join(
         struct.pack("<HHLH", 0, element, 2, value)
-        for element, value in ((0x0100, 0x8001), (0x0120, message_id), (0x0800, 0x0101), (0x0900, status))
+        for element, value in ((0x0100, kind), (0x0120, message_id), (0x0800, 0x0101), (0x0900, status))
     )
     return struct.pack("<HHLL", 0, 0, 4, len(elements)) + elements
 
@@ -98,6 +98,7 @@ def test_an_answer_with_rare_elements_is_understood(tmp_path: Path) -> None:
     "pdu",
     [
         pytest.param(data_pdu(fragment(1, 3, answer(2, 0))), id="answer to another request"),
+        pytest.param(data_pdu(fragment(1, 3, answer(1, 0, 0x8030))), id="answer to an echo"),
         pytest.param(data_pdu(fragment(1, 2, answer(1, 0))), id="data"),
         pytest.param(data_pdu(fragment(1, 3, answer(1, 0)[:-4])), id="cut answer"),
         pytest.param(data_pdu(fragment(1, 3, store_request(1, CTImageStorage, "1.2"))), id="a request"),
