@@ -33,7 +33,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from dicom_node.durable_files import make_directory, sync_directory, write_json, written_durably
+from dicom_node.durable_files import (
+    make_directory,
+    remove_abandoned_parts,
+    sync_directory,
+    write_json,
+    written_durably,
+)
 from dicom_node.errors import UnknownCase
 from dicom_node.priorities import Priority, queue_number
 
@@ -278,6 +284,10 @@ class CaseStore:
         with written_durably(path) as part:
             part.write_text(f"{arrived_at_s:.0f}\n")
         return arrived_at_s
+
+    def sweep(self) -> None:
+        """Remove what a killed process left of a time of arrival; what belongs to a case is left to its stages."""
+        remove_abandoned_parts(self.root, "*.part")
 
     def all(self) -> list[CaseFolder]:
         """Every case that exists, in order of id."""

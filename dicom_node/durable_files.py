@@ -165,10 +165,10 @@ def written_durably(path: Path) -> Iterator[Path]:
     sync_directory(path.parent)
 
 
-def remove_abandoned_parts(folder: Path) -> int:
+def remove_abandoned_parts(folder: Path, pattern: str = "**/*.part") -> int:
     """Remove what processes that are dead left half-written in a folder and below; how many files that were."""
     removed = 0
-    for part in folder.rglob("*.part"):
+    for part in folder.glob(pattern):
         with suppress(FileNotFoundError), part.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -85,6 +85,7 @@ class CaseOpening:
         What goes wrong with one case is logged and holds up no other. Whether nothing did.
         """
         make_directory(self.cases.root)
+        self.cases.sweep()
         for leftover in self.cases.root.glob(f"{_AGAIN}*"):
             with self._held(leftover.name.removeprefix(_AGAIN).partition("-")[0]):
                 shutil.rmtree(leftover, ignore_errors=True)  # whoever made it may have removed it meanwhile

@@ -106,3 +106,11 @@ def test_slices_of_this_host_and_of_its_shelf_become_one_case_on_the_disk_that_h
     assert unmatched.series() == []
     assert door.spool.series() == []
     assert not [path.name for path in other_disk.rglob("*") if path.name.startswith(".") or path.suffix == ".part"]
+
+
+def test_a_time_of_arrival_that_a_killed_node_left_half_written_is_gone_after_a_restart(door: FrontDoor) -> None:
+    cases = CaseStore.under(door.data_dir)
+    cases.root.mkdir(exist_ok=True)
+    (cases.root / "last-arrival.json.0123456789ab.part").write_text("17")
+    door.restart()
+    assert list(cases.root.iterdir()) == []
