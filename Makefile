@@ -16,17 +16,25 @@ TORTURE_TIMES ?= required
 # `make torture-pipeline`: jobs of each of its three configurations, seconds of faults for all together.
 JOBS ?= 200
 PIPELINE_S ?= 1800
+# `make torture-time`
+CASES ?= 200
 FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test check format docs bench-chain bench-objects bench-send bench-receive bench-engine capacity torture torture-pipeline torture-time torture-write fuzz clean
+.PHONY: demo test test-totalsegmentator unusual-patients check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas capacity torture torture-pipeline torture-time torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
 
 test: $(VENV)/installed-test $(VIEWERS)  ## Run the tests, as many files at a time as WORKERS.
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-totalsegmentator: $(VENV)/installed-test $(VENV)/totalsegmentator  ## The third lobe engine beside TotalSegmentator itself.
+	$(BIN)/python -m pytest -q -s tests/inference/test_totalseg_beside_the_original.py
+
+unusual-patients: $(VENV)/installed-test  ## Read every patient of docs/unusual-patients.md and compare with what the page states.
+	$(BIN)/python -m pytest -q tests/inference/test_unusual_patients.py
 
 check: $(VENV)/installed-dev  ## Style, types, import contracts, spelling.
 	$(BIN)/ruff check .
@@ -54,8 +62,14 @@ bench-send: $(VENV)/installed-test  ## Our sender beside stock pynetdicom and dc
 bench-receive: $(VENV)/installed-test  ## Our receiver beside stock pynetdicom, dcmtk storescp and Orthanc: images/s, CPU, memory.
 	$(BIN)/python -m benchmarks.receive
 
+bench-lobes: $(VENV)/installed-test  ## lungmask as it comes beside ours: time, memory, every label. CT=/folder. Teaches stand-ins first (TEACH_S).
+	$(BIN)/python -W ignore -m benchmarks.lobes $(if $(CT),--ct "$(CT)") $(if $(TEACH_S),--seconds $(TEACH_S))
+
 bench-engine: $(VENV)/installed-test $(VENV)/engine-peers  ## Cost of the engine per job, an idle node, more workers. Needs PostgreSQL.
 	$(BIN)/python -m benchmarks.engine
+
+bench-atlas: $(VENV)/installed-test  ## Lobes and lungs without weights on 100 digital patients and real CTs. ATLAS="--patients 20".
+	$(BIN)/python -m benchmarks.atlas $(ATLAS)
 
 capacity: $(VENV)/installed-test  ## What an installation can take: formula beside simulation. NODE=database or CT=/folder measures.
 	$(BIN)/python -m benchmarks.capacity $(if $(NODE),--node "$(NODE)") $(if $(CT),--ct "$(CT)")
@@ -66,8 +80,8 @@ torture: $(VENV)/installed-test  ## Hostile peers, broken transfers and killed r
 torture-pipeline: $(VENV)/installed-test  ## Kill processes, hosts, database, network and archive under JOBS jobs. Needs PostgreSQL.
 	$(BIN)/python -m tests.torture.pipeline_run --jobs $(JOBS) --seconds $(PIPELINE_S)
 
-torture-time: $(VENV)/installed-test  ## 200 cases wait over a weekend for an archive; clocks jump. Needs libfaketime.
-	WAITING_CASES=200 $(BIN)/python -m pytest -q -p no:randomly tests/scenarios/test_time.py
+torture-time: $(VENV)/installed-test  ## CASES cases wait over a weekend for an archive; clocks jump. Needs libfaketime.
+	WAITING_CASES=$(CASES) $(BIN)/python -m pytest -q -p no:randomly tests/scenarios/test_time.py
 
 torture-write: $(VENV)/installed-test  ## Kill the writing process at every system call, fail each call, cut the power. Needs strace.
 	$(BIN)/python -m tests.torture.write_path
@@ -115,6 +129,15 @@ tests/viewers/node_modules/.package-lock.json: tests/viewers/package-lock.json
 $(VENV)/peers:
 	$(BIN)/pip install --quiet --no-deps --target $@ rt-utils==1.2.7 opencv-python==5.0.0.93
 	rm -rf $@/tests
+
+# Without what they need for other things: torchvision, VTK and some sixty more; primus would ask for torchvision. For
+# comparison only, never for use.
+$(VENV)/totalsegmentator:
+	$(BIN)/pip install --quiet --no-deps --target $@ TotalSegmentator==2.18.0 nnunetv2==2.8.1 acvl-utils==0.2.6 \
+	  batchgenerators==0.25.5 batchgeneratorsv2==0.3.6 dynamic-network-architectures==0.4.4 blosc2==4.14.1 \
+	  cloudpickle==3.1.3 dicom2nifti==2.6.2 httpx==0.28.1 joblib==1.6.0 msgpack==1.2.4 narwhals==2.29.0 ndindex==1.10.1 \
+	  nibabel==5.4.2 numexpr==2.14.2 pandas==3.1.1 scikit-learn==1.9.1 seaborn==0.13.2 threadpoolctl==3.8.0
+	rm -rf $@/nnunetv2/training/nnUNetTrainer/primus
 
 # A queue of the least machinery, to compare the engine with.
 $(VENV)/engine-peers:

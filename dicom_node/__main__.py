@@ -14,7 +14,7 @@ def main() -> None:
     try:
         app()
     except (NodeError, InferenceError) as fault:
-        Console(stderr=True).print(f"{fault.code}: {fault}", style="red", highlight=False, markup=False)
+        Console(stderr=True).print(f"{fault.code}: {fault}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from dicom_node.commands import audit, cases, fetch, health, keeping, node, peers, rules
+from dicom_node.commands import audit, cases, fetch, health, keeping, models, node, peers, rules
 
 app = typer.Typer(
     name="perfnode",
@@ -20,5 +20,6 @@ for command in (
     app.command()(command)
 app.add_typer(rules.app, name="rules")
 app.add_typer(audit.app, name="audit")
+app.add_typer(models.app, name="models")
 app.command()(health.health)
 app.add_typer(health.app, name="alerts")

@@ -56,6 +56,9 @@ from dicom_node.watch_settings import StatusSettings, WatchdogSettings
 from dicom_node.work_settings import WorkSettings
 from inference.engine import EngineSettings
 from inference.function_regions import RULES
+from inference.model_store import ModelStore
+from inference.quality_policy import QualityPolicy
+from inference.quality_policy import problems as policy_problems
 from inference.volumes import FunctionRule
 
 
@@ -132,6 +135,10 @@ class NodeSettings:
         off = [name for name, mode in self.modes.items() if mode is RouteMode.OFF]
         wanted = tuple(order for name, order in self.orders.items() if name not in off) or (Order(),)
         return {role: order.profile for order in wanted for role in order.roles()}
+
+    def model_store(self) -> ModelStore:
+        """Where weights of lobe engines lie; `perfnode models` puts them there."""
+        return ModelStore(self.engine.model_store or self.data_dir / "models")
 
     def audit_trail(self) -> AuditTrail:
         """The audit trail of this node."""
@@ -226,6 +233,7 @@ def _contradictions(site: SiteFile) -> tuple[str, ...]:
         problems.append("inference.subtract_margin_mm: there is nothing to subtract; name it in subtract_structures")
     if site.inference.perfusion == "network" and site.inference.model_folder is None:
         problems.append("inference.model_folder: needed when perfusion = 'network'")
+    problems += [f"quality.{problem}" for problem in policy_problems(site.quality.severities, site.quality.ranges())]
     if site.objects.content_qualification == "PRODUCT" and site.inference.perfusion == "densitometric":
         problems.append("objects.content_qualification: the densitometric baseline is not validated and no product")
     problems += rule_mistakes(site.rules)
@@ -312,7 +320,10 @@ def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, St
         },
         modes={d.name: d.mode for d in site.destinations},
         accept_lossy=site.input.lossy == "flag",
-        engine=_engine(site.inference, base),
+        engine=replace(
+            _engine(site.inference, base, base / node.data_dir),
+            quality=QualityPolicy.of(site.quality.severities, site.quality.ranges()),
+        ),
         subtraction=SubtractionRule(tuple(site.inference.subtract_structures), site.inference.subtract_margin_mm),
         content_qualification=site.objects.content_qualification,
         limits=_limits(site.work),
@@ -407,12 +418,14 @@ def _audit(site: SiteFile, base: Path) -> AuditSettings:
     )
 
 
-def _engine(section: InferenceSection, base: Path) -> EngineSettings:
+def _engine(section: InferenceSection, base: Path, data_dir: Path) -> EngineSettings:
     rule = section.function_rule
     return EngineSettings(
         lobes=section.lobes,
+        model_store=base / section.model_store if section.model_store else data_dir / "models",
         r231_weights=section.r231_weights and base / section.r231_weights,
         ltrclobes_weights=section.ltrclobes_weights and base / section.ltrclobes_weights,
+        lungmask_precision=section.lungmask_precision,
         perfusion=section.perfusion,
         model_folder=section.model_folder and base / section.model_folder,
         device=section.device,

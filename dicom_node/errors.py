@@ -30,6 +30,7 @@
     │  ├─ QueryTooWide                     more answers than are taken; the question must be narrower
     │  ├─ RetrievalIncomplete              not everything asked for came; the series stays marked as interrupted
     │  └─ NodeBusy                         the node has too much to do, or too little disk, to fetch more now
+    ├─ DownloadFailed                      weights could not be fetched from the internet
     ├─ AlertRefused                        a mail server or web hook did not take a message; sent again
     └─ DeliveryError                       per destination
        ├─ PeerUnreachable                  no association; tried again for as long as it takes
@@ -357,6 +358,18 @@ class AlertRefused(NodeError):
     def __init__(self, answer: str) -> None:
         self.answer = answer
         super().__init__(f"The message was not taken: {answer}.")
+
+
+class DownloadFailed(NodeError):
+    """Weights could not be fetched from the internet; says how they come here by hand."""
+
+    code = "DOWNLOAD_FAILED"
+
+    def __init__(self, url: str, reason: str, remedy: str) -> None:
+        self.url = url
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"{url} could not be fetched: {reason}. {remedy}")
 
 
 class NothingHeld(NodeError):

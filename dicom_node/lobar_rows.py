@@ -15,6 +15,8 @@ HEADS = (
 )
 """Heads of the columns, in lines."""
 
+NOT_DEFINED = "n/a"
+"""Mean of nothing, share of nothing."""
 _PLACES = {"U": "Upper lobe", "M": "Middle lobe", "L": "Lower lobe"}
 _SIDES = {Side.RIGHT: "Right lung", Side.LEFT: "Left lung"}
 
@@ -26,7 +28,7 @@ class LobarRow:
     title: str
     tg263: str
     cells: tuple[str, str, str, str, str]
-    """Volume, mean perfusion, share of perfusion, high, low."""
+    """Volume, mean perfusion, share of perfusion, high, low; of a region without a voxel the means are not defined."""
     share: float
     """Share of the perfusion of both lungs, 0 to 1."""
     is_sum: bool
@@ -44,6 +46,8 @@ def lobar_rows(table: LobarTable) -> tuple[LobarRow, ...]:
 
 
 def _row(title: str, tg263: str, part: LobarPerfusion, *, is_sum: bool) -> LobarRow:
+    if not part.volume_ml:
+        return LobarRow(title, tg263, ("0", NOT_DEFINED, "0.0", NOT_DEFINED, NOT_DEFINED), 0.0, is_sum)
     cells = (
         f"{part.volume_ml:.0f}",
         f"{100.0 * part.mean_perfusion:.0f}",

@@ -229,11 +229,8 @@ def print_lobar_table(console: Console, facts: Mapping[str, Any]) -> None:
         table.add_column(head, justify="left" if head == "lobe" else "right")
     for lobe in Lobe:
         row = facts["lobar"][lobe.name]
-        table.add_row(
-            lobe.name,
-            f"{row['volume_ml']:.0f}",
-            *(f"{100 * row[key]:.0f}" for key in _SHARES),
-        )
+        shares = [f"{100 * row[key]:.0f}" for key in _SHARES] if row["volume_ml"] else ["n/a"] * len(_SHARES)
+        table.add_row(lobe.name, f"{row['volume_ml']:.0f}", *shares)
     console.print(table)
     for identity in (facts["segmenter"], facts["model"]):
         console.print(

@@ -50,13 +50,14 @@ def segment(case: CaseFolder, settings: NodeSettings) -> None:
     """CT volume → lungs, lobes and findings.
 
     Raises:
-        ImplausibleAnatomy: the CT does not show two lungs; the case is rejected.
+        ImplausibleAnatomy: the CT shows no lungs, or a check forbids a result; the case is rejected.
         ModelError: a model is absent or not the one that was approved.
         OutOfMemory: the network has no other way to run; see `inference.execution`.
     """
     segmenter = engine.build_segmenter(settings.engine)
     descent = descent_of(case, Stage.SEGMENT)
-    write_lobes(case.lobes, engine.segment(read_ct(case.ct), segmenter, case.show_progress, descent))
+    policy = settings.engine.quality
+    write_lobes(case.lobes, engine.segment(read_ct(case.ct), segmenter, case.show_progress, descent, policy))
 
 
 def perfuse(case: CaseFolder, settings: NodeSettings) -> None:
@@ -80,6 +81,7 @@ def perfuse(case: CaseFolder, settings: NodeSettings) -> None:
         exclusion=exclusion_of(case.structure_sets(), ct, rule) if rule.is_set else None,
         progress=case.show_progress,
         descent=descent_of(case, Stage.PERFUSE),
+        policy=settings.engine.quality,
     )
     write_result(case.result, result)
 

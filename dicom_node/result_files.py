@@ -16,9 +16,9 @@ from dicom_node.durable_files import write_json, written_durably
 from inference.anatomy import Lobe
 from inference.engine import FoundLobes, PerfusionResult
 from inference.execution import ExecutionRecord
+from inference.findings import Finding, Severity
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
-from inference.quality import Finding, Severity
 from inference.volumes import (
     CtVolume,
     FunctionBasis,

@@ -16,6 +16,8 @@ from dicom_node.orders import DEFAULT_KINDS
 from dicom_node.route_mode import RouteMode
 from dicom_node.rule_files import RuleSection
 from dicom_node.working_hours import WorkingHours
+from inference.findings import Severity
+from inference.quality_policy import OtherRanges
 from inference.volumes import FunctionBasis
 
 AeTitle = Annotated[str, AfterValidator(check_ae_title)]
@@ -204,15 +206,35 @@ class FunctionRuleSection(Section):
 class InferenceSection(Section):
     """Table `[inference]`."""
 
-    lobes: Literal["atlas", "lungmask"] = "atlas"
+    lobes: Literal["atlas", "lungmask", "totalsegmentator"] = "atlas"
+    model_store: Path | None = None
     r231_weights: Path | None = None
     ltrclobes_weights: Path | None = None
+    lungmask_precision: Literal["exact", "fast"] = "exact"
     perfusion: Literal["densitometric", "network"] = "densitometric"
     model_folder: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     function_rule: str | FunctionRuleSection = "median"
     subtract_structures: list[str] = []
     subtract_margin_mm: float = Field(default=0.0, ge=0, le=50)
+
+
+class RangesSection(Section):
+    """A row of `[quality.limits]`."""
+
+    usual: tuple[float, float] | None = None
+    possible: tuple[float, float] | None = None
+
+
+class QualitySection(Section):
+    """Table `[quality]`."""
+
+    severities: dict[str, Severity] = {}
+    limits: dict[str, RangesSection] = {}
+
+    def ranges(self) -> dict[str, OtherRanges]:
+        """The site's ranges by code."""
+        return {code: OtherRanges(row.usual, row.possible) for code, row in self.limits.items()}
 
 
 class InputSection(Section):
@@ -286,6 +308,7 @@ class SiteFile(Section):
     peers: list[PeerSection] = []
     input: InputSection = InputSection()
     inference: InferenceSection = InferenceSection()
+    quality: QualitySection = QualitySection()
     objects: ObjectsSection = ObjectsSection()
     log: LogSection = LogSection()
     status: StatusSection = StatusSection()

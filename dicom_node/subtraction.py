@@ -20,7 +20,7 @@ from pydicom.uid import RTStructureSetStorage
 from dicom_node.reception.spool import key_of
 from dicom_node.structures import referenced_series
 from inference.exclusion import ExcludedStructure, Exclusion
-from inference.quality import Finding, Severity
+from inference.findings import Finding, Severity
 from inference.volumes import CtVolume
 
 OWN_MAKER = "perfusion-node"

@@ -10,7 +10,7 @@ from itertools import chain
 
 from dicom_node.sheet import Sheet, TextStyle, text_width_mm, wrapped
 from inference.engine import PerfusionResult
-from inference.quality import Severity
+from inference.findings import Severity
 
 _INK, _SOFT = "#16202a", "#5b6875"
 _CHIPS = {Severity.REJECT: "#9b1c1c", Severity.FLAG: "#b45309", Severity.NOTE: "#5b6875"}

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
+from inference.balls import dilated, opened
 from inference.geometry import Grid
 
 _GAS_HU = -900.0
@@ -46,19 +47,7 @@ def find_airway(
     if not chain.any():
         return chain
     lumen = _grown(hu, body, chain, grid)
-    wide = _dilated(_eroded(lumen, _NARROWEST_RADIUS_MM, grid), _NARROWEST_RADIUS_MM, grid)
-    return _dilated((wide & lumen) | chain, _WALL_MM, grid)
-
-
-def _eroded(mask: Bool[np.ndarray, "a b c"], radius_mm: float, grid: Grid) -> Bool[np.ndarray, "a b c"]:
-    eroded: Bool[np.ndarray, "a b c"] = ndimage.distance_transform_edt(mask, sampling=grid.spacing_mm) > radius_mm
-    return eroded
-
-
-def _dilated(mask: Bool[np.ndarray, "a b c"], radius_mm: float, grid: Grid) -> Bool[np.ndarray, "a b c"]:
-    if not mask.any():
-        return mask
-    return ~_eroded(~mask, radius_mm, grid)
+    return dilated(opened(lumen, _NARROWEST_RADIUS_MM, grid) | chain, _WALL_MM, grid)
 
 
 def _trachea_chain(

@@ -40,6 +40,15 @@ class Lobe(IntEnum):
         return f"Lung_{self.name}"
 
 
+class Fissure(StrEnum):
+    """The folds of pleura between lobes."""
+
+    RIGHT_OBLIQUE = "right oblique"
+    HORIZONTAL = "horizontal"
+    """Between upper and middle lobe of the right lung."""
+    LEFT_OBLIQUE = "left oblique"
+
+
 def lobes_of(side: Side) -> tuple[Lobe, ...]:
     """Lobes of one lung from top to bottom."""
     return tuple(lobe for lobe in Lobe if lobe.side is side)

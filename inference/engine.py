@@ -5,10 +5,10 @@
                             └──────── quality ────────┴──▶ findings; a rejecting one ends the run
     └──────── segment ────────┘└────────────────────────── perfuse ──────────────────────────────────────────────┘
 
-Two lobe engines and two perfusion engines stand behind small protocols (`lobes`, `perfusion`). `segment` and `perfuse`
-are two halves with a model each, so that each can run in a process of its own and a network that dies takes no lobes
-with it; `run` is both. Models are loaded once and may then be used for many patients; nothing of them is kept. torch
-and the like are imported only for an engine that needs them. Where memory is short a network runs in another way
+Lobe engines and perfusion engines stand behind small protocols (`lobes`, `perfusion`). `segment` and `perfuse` are two
+halves with a model each, so that each can run in a process of its own and a network that dies takes no lobes with it;
+`run` is both. Models are loaded once and may then be used for many patients; nothing of them is kept. torch and the
+like are imported only for an engine that needs them. Where memory is short a network runs in another way
 (`execution`), and the result says so.
 """
 
@@ -27,8 +27,19 @@ from inference.execution import Descent, ExecutionRecord, Rung, climb_down
 from inference.function_regions import DEFAULT_RULE, find_function_regions
 from inference.lobar import lobar_perfusion
 from inference.lobes import LobeSegmenter
+from inference.model_store import ModelStore
 from inference.perfusion import PerfusionModel
-from inference.quality import Finding, Severity, check_ct_and_lobes, check_execution, check_map
+from inference.published_weights import TOTALSEGMENTATOR_LOBES
+from inference.quality import (
+    BY_THE_TABLE,
+    Finding,
+    QualityPolicy,
+    Severity,
+    check_ct_and_lobes,
+    check_execution,
+    check_map,
+    check_regions,
+)
 from inference.volumes import (
     CtVolume,
     FunctionRegions,
@@ -51,14 +62,18 @@ def _silent(step: str) -> None:
 class EngineSettings:
     """Which engines work, with which files, and how the map is cut."""
 
-    lobes: Literal["atlas", "lungmask"] = "atlas"
-    """`atlas` needs no weights and is approximate; `lungmask` is learned and needs weights."""
+    lobes: Literal["atlas", "lungmask", "totalsegmentator"] = "atlas"
+    """`atlas` needs no weights and is approximate; the others are learned and need weights."""
     r231_weights: Path | None = None
-    """lungmask's lung network; None lets lungmask look for its own copy."""
+    """lungmask's lung network; None takes it from the model store."""
     ltrclobes_weights: Path | None = None
-    """lungmask's lobe network; None lets lungmask look for its own copy."""
-    lungmask_batch_size: int = 1
-    """Slices per step of lungmask; more is slower on a CPU and takes more memory."""
+    """lungmask's lobe network; None takes it from the model store."""
+    lungmask_precision: Literal["exact", "fast"] = "exact"
+    """`exact`: lungmask's very labels in float32. `fast`: 16 bits; borders may differ by a voxel."""
+    lungmask_batch_size: int | None = None
+    """Slices per step of lungmask; None for what is fastest on the device. More takes more memory."""
+    model_store: Path | None = None
+    """Folder of the model store, for weights that no path names; None for none."""
     perfusion: Literal["densitometric", "network"] = "densitometric"
     """`densitometric` is the baseline without weights; `network` is a trained one from `model_folder`."""
     model_folder: Path | None = None
@@ -67,6 +82,8 @@ class EngineSettings:
     """How high- and low-functional lung are cut."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; `auto` takes a GPU when there is one."""
+    quality: QualityPolicy = BY_THE_TABLE
+    """What the site has changed in how checks judge."""
 
     def settings_digest(self) -> str:
         """SHA-256 of the choices that shape a result, as canonical JSON; UIDs of the objects derive from it.
@@ -74,7 +91,15 @@ class EngineSettings:
         Where files lie, the batch size and the device are left out: moving a model folder must not make a second,
         different result of the same CT. Which weights were used is said by the identities of lobes and map.
         """
-        choices = {"lobes": self.lobes, "perfusion": self.perfusion, "function_rule": asdict(self.function_rule)}
+        choices: dict[str, object] = {
+            "lobes": self.lobes,
+            "perfusion": self.perfusion,
+            "function_rule": asdict(self.function_rule),
+        }
+        if changes := self.quality.changes():
+            choices["quality"] = changes
+        if self.lobes == "lungmask" and self.lungmask_precision != "exact":
+            choices["lungmask_precision"] = self.lungmask_precision
         text = json.dumps(choices, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -124,7 +149,11 @@ class PerfusionResult:
 
 
 def segment(
-    ct: CtVolume, segmenter: LobeSegmenter, progress: Progress = _silent, descent: Descent = FROM_THE_TOP
+    ct: CtVolume,
+    segmenter: LobeSegmenter,
+    progress: Progress = _silent,
+    descent: Descent = FROM_THE_TOP,
+    policy: QualityPolicy = BY_THE_TABLE,
 ) -> FoundLobes:
     """Find lungs and lobes, and check them and the CT.
 
@@ -133,15 +162,16 @@ def segment(
         segmenter: the lobe engine.
         progress: called with a short text before each step.
         descent: how a network is to run.
+        policy: how the site judges what checks find.
 
     Raises:
-        ImplausibleAnatomy: no lungs, an incomplete set of lobes, or a check that forbids sending a result.
+        ImplausibleAnatomy: no lungs, or a check that forbids sending a result.
         OutOfMemory: the network needs more memory than there is, in every way it can run.
     """
     progress("finding lungs and lobes")
     lobes, execution = climb_down(segmenter, lambda engine: engine.segment(ct), descent)
-    findings = _stop_at_rejection(check_ct_and_lobes(ct, lobes))
-    return FoundLobes(lobes, findings + check_execution(execution), execution)
+    findings = _stop_at_rejection(check_ct_and_lobes(ct, lobes, policy))
+    return FoundLobes(lobes, findings + check_execution(execution, policy), execution)
 
 
 def perfuse(
@@ -153,6 +183,7 @@ def perfuse(
     exclusion: Exclusion | None = None,
     progress: Progress = _silent,
     descent: Descent = FROM_THE_TOP,
+    policy: QualityPolicy = BY_THE_TABLE,
 ) -> PerfusionResult:
     """Predict perfusion, check it, cut it into regions, tabulate.
 
@@ -164,6 +195,7 @@ def perfuse(
         exclusion: structures that do not belong to high- and low-functional lung.
         progress: called with a short text before each step.
         descent: how a network is to run.
+        policy: how the site judges what checks find.
 
     Raises:
         ImplausibleAnatomy: a check forbids sending a result.
@@ -171,9 +203,10 @@ def perfuse(
     """
     progress("predicting perfusion")
     perfusion, execution = climb_down(model, lambda engine: engine.predict(ct, found.lobes), descent)
-    findings = found.findings + _stop_at_rejection(check_map(perfusion)) + check_execution(execution)
+    findings = found.findings + _stop_at_rejection(check_map(perfusion, policy)) + check_execution(execution, policy)
     progress("finding high- and low-functional lung")
     regions, excluded, digest = _cut(perfusion, rule, exclusion)
+    findings += _stop_at_rejection(check_regions(found.lobes, perfusion, regions, policy))
     lobar, ran = lobar_perfusion(perfusion, found.lobes, regions), found.execution + execution
     return PerfusionResult(ct.source, found.lobes, perfusion, regions, lobar, findings + excluded, digest, ran)
 
@@ -195,16 +228,20 @@ class PerfusionEngine:
     lobes: LobeSegmenter
     perfusion: PerfusionModel
     function_rule: FunctionRule
+    quality: QualityPolicy = BY_THE_TABLE
 
     def run(self, ct: CtVolume, progress: Progress = _silent, exclusion: Exclusion | None = None) -> PerfusionResult:
         """Segment, then perfuse.
 
         Raises:
-            ImplausibleAnatomy: no lungs, an incomplete set of lobes, or a check that forbids sending a result.
+            ImplausibleAnatomy: no lungs, or a check that forbids sending a result.
             OutOfMemory: a network needs more memory than there is, in every way it can run.
         """
-        found = segment(ct, self.lobes, progress)
-        return perfuse(ct, found, self.perfusion, self.function_rule, exclusion=exclusion, progress=progress)
+        policy = self.quality
+        found = segment(ct, self.lobes, progress, policy=policy)
+        return perfuse(
+            ct, found, self.perfusion, self.function_rule, exclusion=exclusion, progress=progress, policy=policy
+        )
 
 
 def build_engine(settings: EngineSettings) -> PerfusionEngine:
@@ -213,7 +250,9 @@ def build_engine(settings: EngineSettings) -> PerfusionEngine:
     Raises:
         ModelError: one of them cannot be used; each leaf says why and what to do.
     """
-    return PerfusionEngine(build_segmenter(settings), build_perfusion_model(settings), settings.function_rule)
+    return PerfusionEngine(
+        build_segmenter(settings), build_perfusion_model(settings), settings.function_rule, settings.quality
+    )
 
 
 def build_segmenter(settings: EngineSettings) -> LobeSegmenter:
@@ -229,10 +268,19 @@ def build_segmenter(settings: EngineSettings) -> LobeSegmenter:
             LungmaskSettings(
                 r231_weights=settings.r231_weights,
                 ltrclobes_weights=settings.ltrclobes_weights,
+                model_store=settings.model_store,
+                precision=settings.lungmask_precision,
                 batch_size=settings.lungmask_batch_size,
                 device=settings.device,
             )
         )
+    if settings.lobes == "totalsegmentator":
+        from inference.totalseg_lobes import TotalSegmentatorLobes
+
+        store = ModelStore(settings.model_store or Path("models"))
+        if settings.model_store is None:
+            raise store.absent(TOTALSEGMENTATOR_LOBES.name)
+        return TotalSegmentatorLobes(store.require(TOTALSEGMENTATOR_LOBES.name), settings.device)
     from inference.atlas_lobes import AtlasLobes
 
     return AtlasLobes()
@@ -256,7 +304,10 @@ def build_perfusion_model(settings: EngineSettings) -> PerfusionModel:
 
 
 def _stop_at_rejection(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    reasons = {finding.code: finding.sentence for finding in findings if finding.severity is Severity.REJECT}
+    reasons: dict[str, str] = {}
+    for finding in findings:
+        if finding.severity is Severity.REJECT:  # several lobes may have one code
+            reasons[finding.code] = f"{reasons.get(finding.code, '')} {finding.sentence}".strip()
     if reasons:
         raise ImplausibleResult(reasons)
     return findings

@@ -22,11 +22,15 @@
     │  └─ SeriesTooLarge                   more memory than a series may take
     ├─ ImplausibleAnatomy                  the volume does not show what it should
     │  ├─ LungsNotFound                    no lung, or far too little
-    │  ├─ LobesIncomplete                  a lobe that must exist is missing
     │  └─ ImplausibleResult                checks say that the result must not be sent
     ├─ ModelError                          a model that must not be used; stops the start
     │  ├─ ModelNotFound                    files absent, and what to do about it
     │  ├─ CheckpointMismatch               weights are not the ones the model card names
+    │  ├─ UnknownModel                     no weights are known by that name
+    │  ├─ WeightsDigestMismatch            a file is not the one that was published under its name
+    │  ├─ UnusableWeights                  a file is not the network that it should be
+    │  ├─ StoredModelDamaged               what lies in the model store is not what was put there
+    │  ├─ ModelStoreUnwritable             the model store cannot be changed
     │  └─ InvalidModelCard                 the card itself is unusable
     ├─ OutOfMemory                         a network needs more memory than there is, in every way it can run
     └─ GridMismatch                        two volumes that must share a grid do not: a bug, never hidden
@@ -268,16 +272,6 @@ class LungsNotFound(ImplausibleAnatomy):
         )
 
 
-class LobesIncomplete(ImplausibleAnatomy):
-    """A lobe is missing although both lungs are there."""
-
-    code = "LOBES_INCOMPLETE"
-
-    def __init__(self, missing: tuple[str, ...]) -> None:
-        self.missing = missing
-        super().__init__(f"No voxel was found for {', '.join(missing)}.")
-
-
 class ImplausibleResult(ImplausibleAnatomy):
     """Lungs, lobes or map fail a check that forbids sending them."""
 
@@ -315,6 +309,65 @@ class CheckpointMismatch(ModelError):
         self.expected_sha256 = expected_sha256
         self.got_sha256 = got_sha256
         super().__init__(f"Weights have SHA-256 {got_sha256[:12]}…, the model card names {expected_sha256[:12]}….")
+
+
+class UnknownModel(ModelError):
+    """No weights are known by a name."""
+
+    code = "UNKNOWN_MODEL"
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        self.known = known
+        super().__init__(f"No weights are known as {name!r}; known are {', '.join(known)}.")
+
+
+class WeightsDigestMismatch(ModelError):
+    """A file is not the one that was published: its SHA-256 begins with other digits."""
+
+    code = "WEIGHTS_DIGEST_MISMATCH"
+
+    def __init__(self, name: str, published_start: str, got_sha256: str) -> None:
+        self.name = name
+        self.published_start = published_start
+        self.got_sha256 = got_sha256
+        super().__init__(
+            f"This is not the published file of {name}: its SHA-256 begins with "
+            f"{got_sha256[: len(published_start)]}, not with {published_start}. It was cut, changed or is another one."
+        )
+
+
+class UnusableWeights(ModelError):
+    """The bytes of a file are not the network that they should be."""
+
+    code = "UNUSABLE_WEIGHTS"
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"The file cannot be used as {name}: {reason}.")
+
+
+class StoredModelDamaged(ModelError):
+    """Weights in the model store are gone or are not the bytes that were put there."""
+
+    code = "STORED_MODEL_DAMAGED"
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+        super().__init__(f"The stored weights {name} are damaged: {reason}. Import them again.")
+
+
+class ModelStoreUnwritable(ModelError):
+    """The folder of the model store cannot be written."""
+
+    code = "MODEL_STORE_UNWRITABLE"
+
+    def __init__(self, folder: str, reason: str) -> None:
+        self.folder = folder
+        self.reason = reason
+        super().__init__(f"The model store {folder} cannot be written: {reason}.")
 
 
 class InvalidModelCard(ModelError):

@@ -6,7 +6,8 @@ a patient is finding the extent of the lung, and then moving each fissure up or 
 the lobes have their published shares of the lung.
 
 So a lobe's share says nothing about this patient as long as no limit was reached, and no fissure of the CT is looked
-at. A lung that the scan cuts off, or that lost a lobe, is fitted as if it were whole.
+at: that is what `fissures` does, which starts from here. A lung that the scan cuts off, or that lost a lobe, is fitted
+as if it were whole.
 
 Shares: healthy volunteers, supine, inspiration (n=32, PMC7490509 table 3). Courses: the oblique fissures start at the
 back at the level of T4 to T5, some 6 cm below the apex, and reach the diaphragm behind the anterior chest wall; their
@@ -14,7 +15,7 @@ upper part faces laterally, their lower part medially (Proto and Ball, AJR 1983)
 level of the fourth rib in front and slopes a little down to the front.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -65,21 +66,44 @@ class FittedAtlas:
             grid: where they lie.
             side: which lung it is.
         """
-        index = np.flatnonzero(lung)
-        index = index[:: max(len(index) // _SAMPLE, 1)]
-        points_mm = grid.to_patient_mm(np.stack(np.unravel_index(index, lung.shape), axis=1).astype(np.float64))
+        return cls.of_points(sample_of(lung, grid), side)
+
+    @classmethod
+    def of_points(cls, points_mm: Float[np.ndarray, "n 3"], side: Side) -> "FittedAtlas":
+        """Lay the atlas into the lung that has these voxels, or an even sample of them."""
         lowest, highest = np.percentile(points_mm, [0.5, 99.5], axis=0)
         highest = np.maximum(highest, lowest + 1.0)
         atlas = cls(side, _triple(lowest), _triple(highest))
-        place = atlas.normalised(points_mm)
-        above = place[0] - _oblique_height(side, place[1], place[2])
+        above = atlas.above_oblique(points_mm)
         oblique = _shift(above, _share_of_lung(side, (Lobe.RLL, Lobe.LLL)))
-        horizontal = 0.0
-        upper = above >= oblique
-        if side is Side.RIGHT and upper.any():
-            share = SHARE_OF_BOTH_LUNGS[Lobe.RML] / (SHARE_OF_BOTH_LUNGS[Lobe.RML] + SHARE_OF_BOTH_LUNGS[Lobe.RUL])
-            horizontal = _shift((place[0] - _horizontal_height(place[1]))[upper], share)
-        return cls(side, atlas.lowest_mm, atlas.highest_mm, oblique, horizontal)
+        atlas = replace(atlas, oblique_shift=oblique)
+        return atlas.with_horizontal(points_mm[above >= oblique])
+
+    def with_horizontal(self, upper_mm: Float[np.ndarray, "n 3"]) -> "FittedAtlas":
+        """The same atlas, its horizontal fissure fitted to the voxels that lie above the oblique one."""
+        if self.side is Side.LEFT or not len(upper_mm):
+            return self
+        share = SHARE_OF_BOTH_LUNGS[Lobe.RML] / (SHARE_OF_BOTH_LUNGS[Lobe.RML] + SHARE_OF_BOTH_LUNGS[Lobe.RUL])
+        above = replace(self, horizontal_shift=0.0).above_horizontal(upper_mm)
+        return replace(self, horizontal_shift=_shift(above, share))
+
+    @property
+    def size_mm(self) -> Float[np.ndarray, " 3"]:
+        """Width, depth and height of the lung."""
+        size: Float[np.ndarray, " 3"] = np.subtract(self.highest_mm, self.lowest_mm)
+        return size
+
+    @property
+    def oblique_slope(self) -> float:
+        """Rise of the oblique fissure from front to back, mm per mm."""
+        _, depth, height = self.size_mm
+        return float((_OBLIQUE_AT_BACK[self.side] - _OBLIQUE_AT_FRONT[self.side]) * height / depth)
+
+    @property
+    def horizontal_slope(self) -> float:
+        """Rise of the horizontal fissure from front to back, mm per mm."""
+        _, depth, height = self.size_mm
+        return float(_HORIZONTAL_SLOPE * height / depth)
 
     def normalised(self, points_mm: Float[np.ndarray, "n 3"]) -> Normalised:
         """Height, depth and laterality of LPS positions."""
@@ -87,15 +111,40 @@ class FittedAtlas:
         towards_left, depth, height = ((points_mm - low) / (high - low)).T
         return height, depth, towards_left if self.side is Side.LEFT else 1.0 - towards_left
 
-    def labels(self, points_mm: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, " n"]:
-        """The lobe of each LPS position in this lung."""
+    def above_oblique(self, points_mm: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        """How far positions lie above the oblique fissure, in lung heights; negative below."""
         height, depth, laterality = self.normalised(points_mm)
-        is_lower = height < _oblique_height(self.side, depth, laterality) + self.oblique_shift
-        if self.side is Side.LEFT:
-            return np.where(is_lower, np.uint8(Lobe.LLL), np.uint8(Lobe.LUL))
-        is_middle = height < _horizontal_height(depth) + self.horizontal_shift
-        upper = np.where(is_middle, np.uint8(Lobe.RML), np.uint8(Lobe.RUL))
-        return np.where(is_lower, np.uint8(Lobe.RLL), upper)
+        above: Float[np.ndarray, " n"] = height - _oblique_height(self.side, depth, laterality) - self.oblique_shift
+        return above
+
+    def above_horizontal(self, points_mm: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        """How far positions lie above the horizontal fissure, in lung heights; negative below."""
+        height, depth, _ = self.normalised(points_mm)
+        above: Float[np.ndarray, " n"] = height - _horizontal_height(depth) - self.horizontal_shift
+        return above
+
+    def labels(self, points_mm: Float[np.ndarray, "n 3"]) -> UInt8[np.ndarray, " n"]:
+        """The lobe of each LPS position in this lung, no fissure looked at."""
+        horizontal = self.above_horizontal(points_mm) if self.side is Side.RIGHT else None
+        return lobes_between(self.side, self.above_oblique(points_mm), horizontal)
+
+
+def sample_of(lung: Bool[np.ndarray, "slices rows columns"], grid: Grid) -> Float[np.ndarray, "n 3"]:
+    """LPS positions of an even sample of the voxels of a lung."""
+    index = np.flatnonzero(lung)
+    index = index[:: max(len(index) // _SAMPLE, 1)]
+    return grid.to_patient_mm(np.stack(np.unravel_index(index, lung.shape), axis=1).astype(np.float64))
+
+
+def lobes_between(
+    side: Side, above_oblique: Float[np.ndarray, " n"], above_horizontal: Float[np.ndarray, " n"] | None
+) -> UInt8[np.ndarray, " n"]:
+    """The lobe at positions of one lung, told by the side of the fissures on which they lie."""
+    lower, upper = (Lobe.LLL, Lobe.LUL) if side is Side.LEFT else (Lobe.RLL, Lobe.RUL)
+    labels = np.where(above_oblique < 0, np.uint8(lower), np.uint8(upper))
+    if above_horizontal is not None:
+        labels[(above_oblique >= 0) & (above_horizontal < 0)] = Lobe.RML
+    return labels
 
 
 def _oblique_height(

@@ -1,9 +1,13 @@
-"""Lungs and lobes from a CT: what every segmenter promises, and the checks that all of them share.
+"""Lungs and lobes from a CT: what every segmenter promises, and what all of them share.
 
-Two segmenters exist: `atlas_lobes` (needs no weights, approximate) and `lungmask_lobes` (learned, needs weights).
-They import this file and not each other.
+The segmenters (`atlas_lobes`, `lungmask_lobes`, `totalseg_lobes`) import this file and not each other.
+
+A segmenter returns what it found. A lobe that it did not find stays empty: after lobectomy, pneumonectomy or in a
+collapse there is none, and an invented one would be worse than none. What becomes of a result with an empty lobe is
+for the checks to say (`quality_lobes.check_missing`).
 """
 
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import cc3d
@@ -11,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from inference.anatomy import Lobe, Side, lobes_of
-from inference.errors import LobesIncomplete, LungsNotFound
+from inference.errors import LungsNotFound
 from inference.model_card import ModelIdentity
 from inference.volumes import CtVolume, LobeMap
 
@@ -34,27 +38,34 @@ class LobeSegmenter(Protocol):
     def segment(self, ct: CtVolume) -> LobeMap:
         """Lobes on the grid of `ct`, right and left by the patient's side whatever the order of slices.
 
+        A lobe that was not found is empty.
+
         Raises:
             LungsNotFound: less lung than `LEAST_LUNG_ML`.
-            LobesIncomplete: a lobe has no voxel, or hardly any.
         """
         ...
 
 
-def require_complete(lobes: LobeMap) -> LobeMap:
-    """The same lobes, once it is sure that both lungs and all five lobes are there.
+def as_found(lobes: LobeMap) -> LobeMap:
+    """The lobes of a patient who has lungs, with every lobe either there or empty.
+
+    Voxels of a lobe smaller than `LEAST_LOBE_ML` go to the nearest lobe of the same lung; a lung of nothing else is
+    no lung, and its voxels become background. Nothing else changes.
 
     Raises:
         LungsNotFound: less lung than `LEAST_LUNG_ML`.
-        LobesIncomplete: a lobe is smaller than `LEAST_LOBE_ML`.
     """
     volume_ml = sum(lobes.volume_ml(lobe) for lobe in Lobe)
     if volume_ml < LEAST_LUNG_ML:
         raise LungsNotFound(volume_ml, LEAST_LUNG_ML)
-    missing = tuple(lobe.name for lobe in Lobe if lobes.volume_ml(lobe) < LEAST_LOBE_ML)
-    if missing:
-        raise LobesIncomplete(missing)
-    return lobes
+    specks = [lobe for lobe in Lobe if 0.0 < lobes.volume_ml(lobe) < LEAST_LOBE_ML]
+    if not specks:
+        return lobes
+    labels = lobes.labels.copy()
+    homeless = np.isin(labels, specks)
+    for side in Side:
+        _adopt(labels, homeless, side)
+    return replace(lobes, labels=labels)
 
 
 def contiguous(labels: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b c"]:
@@ -93,6 +104,9 @@ def _adopt(labels: UInt8[np.ndarray, "a b c"], homeless: np.ndarray, side: Side)
         return
     box = ndimage.find_objects(lung.astype(np.uint8))[0]
     settled = (lung & ~homeless)[box]
+    if not settled.any():
+        labels[orphans] = 0
+        return
     nearest = ndimage.distance_transform_edt(~settled, return_distances=False, return_indices=True)
     inside = orphans[box]
     labels[box][inside] = labels[box][tuple(axis[inside] for axis in nearest)]

@@ -1,43 +1,47 @@
 """Lobes from lungmask: the learned segmenter (Hofmanninger et al., Eur Radiol Exp 2020;4:50).
 
-The network LTRCLobes draws the lobes, R231 the lungs, and lungmask's own `LMInferer` fuses them; nothing of lungmask is
-rewritten here. This file adds what it lacks: the identity of the weights (lungmask checks no hash), an image whose
-orientation is certain, our label values, and an answer instead of a traceback when there are no weights.
+The network LTRCLobes draws the lobes and R231 the lungs. What R231 calls lung and LTRCLobes leaves empty goes to the
+lobes around it, and lobes outside the lungs are dropped. This is lungmask's own fusion, with lungmask's networks and
+weights and, in mode `exact`, its very labels, in less time (`lungmask_slices`, `lungmask_layers`,
+`lungmask_postprocessing` say how, and why labels stay the same). This file adds what lungmask lacks: the identity of
+the weights, patient axes that are certain, our label values, and an answer instead of a traceback without weights.
+
+Mode `fast` computes in 16 bits and shows LTRCLobes only the slices where R231 found lung. Neither keeps the very same
+labels: 16 bits move borders by a voxel here and there. And what LTRCLobes sees where there is no lung counts too,
+since lungmask keeps the largest part of each label of the whole volume: where it takes bowel for a lobe larger than
+the true one, the true one is given away. So `exact` looks at all slices, and `fast` is said in the result.
 
 When memory runs out it takes one slice at a time, half precision, or the CPU (`execution`).
-
-lungmask's import silences every UserWarning of the process and logs to standard output. Both are undone; it is
-imported when a segmenter is made, never before.
 """
 
 import hashlib
-import logging
-import warnings
 from copy import copy
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Literal
-from urllib.error import URLError
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from inference.anatomy import Lobe
-from inference.errors import ModelError, ModelNotFound
+from inference.errors import ModelError
 from inference.execution import Device, Execution, ExecutionRecord, ladder_of
 from inference.geometry import Reorientation
-from inference.images import to_image
-from inference.lobes import contiguous, require_complete
+from inference.lobes import as_found, contiguous
+from inference.lungmask_package import import_lungmask
 from inference.model_card import ModelIdentity
 from inference.volumes import CtVolume, LobeMap
+
+if TYPE_CHECKING:
+    from inference.lungmask_networks import Pace, WeightsFile
 
 LOBE_OF_LUNGMASK = {1: Lobe.LUL, 2: Lobe.LLL, 3: Lobe.RUL, 4: Lobe.RML, 5: Lobe.RLL}
 """Labels of LTRCLobes as lungmask's README gives them."""
 
-_CLASSES = {"R231": 3, "LTRCLobes": 6}
-"""Output channels: background and two lungs; background and five lobes."""
+_FAST_CAVEAT = "Lobes were found in reduced precision: borders may differ by a voxel from those of full precision."
+_SLICES_OF_A_GPU = 20
+"""Slices at a time where the settings leave it open; lungmask's own number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,53 +49,45 @@ class LungmaskSettings:
     """Where lungmask's weights are and how it runs."""
 
     r231_weights: Path | None = None
-    """State dict of the lung network; None takes lungmask's own copy, downloaded once where there is internet."""
+    """State dict of the lung network; None takes it from the model store."""
     ltrclobes_weights: Path | None = None
     """State dict of the lobe network, likewise."""
-    batch_size: int = 1
-    """Slices at a time; on a CPU one is fastest, on a GPU about 20."""
+    model_store: Path | None = None
+    """Folder of the model store; None for none."""
+    precision: Literal["exact", "fast"] = "exact"
+    """`exact`: float32 and lungmask's very labels. `fast`: 16 bits, and lobes only where there is lung."""
+    batch_size: int | None = None
+    """Slices at a time; None for what is fastest: one on a CPU, 20 on a GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU when there is one; `cuda` insists on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
-    """A file of weights and the digest of its bytes."""
-
-    path: Path
-    sha256: str
-
-    @classmethod
-    def read(cls, path: Path) -> "WeightsFile":
-        """Take the digest of an existing file."""
-        with path.open("rb") as file:
-            return cls(path, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 class LungmaskLobes:
     """A `LobeSegmenter` that sees fissures; holds both networks, so make it once."""
 
     def __init__(self, settings: LungmaskSettings) -> None:
-        """Load both networks.
+        """Load both networks; they go to their device with the first patient, where full memory is met.
 
         Raises:
-            ModelNotFound: a file is absent, or no file is named and lungmask's own copy cannot be had.
+            ModelNotFound: a file is absent, or no file is named and the model store has none.
             ModelError: a file is not a state dict of the network it should be (swapped files are noticed), or a
                 GPU is wanted and there is none.
         """
-        mask = import_lungmask()
-        if settings.device == "cuda" and not mask.torch.cuda.is_available():
-            raise ModelError("The configuration wants a GPU for lungmask, and there is none.")
-        self.r231 = WeightsFile.read(_weights_path("R231", settings.r231_weights, mask))
-        self.ltrclobes = WeightsFile.read(_weights_path("LTRCLobes", settings.ltrclobes_weights, mask))
-        self.identity = _identity(self.r231, self.ltrclobes)
-        self._inferer = _load(mask, self.r231, self.ltrclobes, settings)
-        self._batch_size = settings.batch_size
-        self._execution = Execution(_device(mask, settings))
+        device = _device(settings)
+        from inference.lungmask_networks import SliceNetwork, dtype_of, find_weights
+
+        self.r231 = find_weights("R231", settings.r231_weights, settings.model_store)
+        self.ltrclobes = find_weights("LTRCLobes", settings.ltrclobes_weights, settings.model_store)
+        self.identity = _identity(self.r231, self.ltrclobes, settings)
+        self._settings = settings
+        self._execution = Execution(device)
+        only_on_cpu = dtype_of(settings.precision, self._execution) if device == "cpu" else None
+        self._lung_network = SliceNetwork("R231", self.r231, only_on_cpu=only_on_cpu)
+        self._lobe_network = SliceNetwork("LTRCLobes", self.ltrclobes, only_on_cpu=only_on_cpu)
 
     def ladder(self) -> tuple[Execution, ...]:
         """The ways to run lungmask on its device, see `execution`."""
-        return ladder_of(self._execution.device, has_smaller_tiles=self._batch_size > 1)
+        return ladder_of(self._execution.device, has_smaller_tiles=self._slices() > 1)
 
     def on(self, execution: Execution) -> "LungmaskLobes":
         """The same networks, to run that way."""
@@ -101,15 +97,15 @@ class LungmaskLobes:
 
     def record(self, why: str) -> ExecutionRecord:
         """How it runs."""
-        way = self._execution
+        way, precision = self._execution, str(self._pace().dtype).removeprefix("torch.")
         return ExecutionRecord(
             network=self.identity.name,
             device=way.device,
-            precision="float16" if way.half_precision else "float32",
+            precision=precision,
             tile=(self._slices(),),
             rung=way.rung,
             why=why,
-            numbers_differ=way.half_precision,  # each slice is seen alone, however many go at a time
+            numbers_differ=precision != "float32" or self._settings.precision == "fast",
         )
 
     def segment(self, ct: CtVolume) -> LobeMap:
@@ -119,31 +115,49 @@ class LungmaskLobes:
 
         Raises:
             LungsNotFound: less lung than `lobes.LEAST_LUNG_ML`.
-            LobesIncomplete: the networks found no voxel of a lobe.
             OutOfMemory: run this way, the networks need more memory than there is.
         """
         from inference.torch_memory import memory_guarded
 
         axes = Reorientation.to_patient_axes(ct.grid)
-        image = to_image(axes.apply(ct.hu), axes.grid(ct.grid))
-        found = memory_guarded(lambda: self._found(image))
+        found = memory_guarded(lambda: self.found(axes.apply(ct.hu)))
         labels = np.ascontiguousarray(axes.undo(to_lobe_values(found)))
-        return require_complete(LobeMap(contiguous(labels), ct.grid, self.identity))
+        return as_found(LobeMap(contiguous(labels), ct.grid, self.identity))
 
-    def _found(self, image: Any) -> UInt8[np.ndarray, "a b c"]:
-        """What lungmask finds; its inferer reads device and batch size anew for every patient."""
-        from inference.torch_memory import precision_of
+    def found(self, hu: Float32[np.ndarray, "slices rows columns"]) -> UInt8[np.ndarray, "slices rows columns"]:
+        """Lungmask's labels (`LOBE_OF_LUNGMASK`) of HU with patient axes, before our own checks and changes."""
+        from inference.lungmask_postprocessing import clean
+        from inference.lungmask_slices import prepare, put_back
 
-        inferer, device = self._inferer, self._execution.device
-        inferer.batch_size = self._slices()
-        inferer.device = next(inferer.model.to(device).parameters()).device
-        inferer.fillmodelm.to(device)
-        with precision_of(self._execution):
-            found: UInt8[np.ndarray, "a b c"] = inferer.apply(image)
-        return found
+        slices, pace = prepare(hu), self._pace()
+        lungs = clean(self._lung_network.labels(slices.pixels, pace))
+        fast = self._settings.precision == "fast"
+        wanted: Bool[np.ndarray, " slices"] | None = np.any(lungs, axis=(1, 2)) if fast else None
+        lobes = clean(self._lobe_network.labels(slices.pixels, pace, wanted))
+        return fuse(put_back(lobes, slices), put_back(lungs, slices))
+
+    def _pace(self) -> "Pace":
+        from inference.lungmask_networks import Pace, dtype_of
+
+        way = self._execution
+        return Pace(way.device, dtype_of(self._settings.precision, way), self._slices())
 
     def _slices(self) -> int:
-        return 1 if self._execution.smaller_tiles else self._batch_size
+        if self._execution.smaller_tiles:
+            return 1
+        if self._settings.batch_size is not None:
+            return self._settings.batch_size
+        return 1 if self._execution.device == "cpu" else _SLICES_OF_A_GPU
+
+
+def fuse(lobes: UInt8[np.ndarray, "a b c"], lungs: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b c"]:
+    """Lobes inside the lungs only, lung without a lobe given to the lobes around it; changes `lobes`."""
+    from inference.lungmask_postprocessing import clean
+
+    spare = int(lobes.max()) + 1
+    lobes[(lobes == 0) & (lungs > 0)] = spare
+    lobes[lungs == 0] = 0
+    return clean(lobes, spare)
 
 
 def to_lobe_values(found: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b c"]:
@@ -155,80 +169,28 @@ def to_lobe_values(found: UInt8[np.ndarray, "a b c"]) -> UInt8[np.ndarray, "a b 
     return converted
 
 
-def import_lungmask() -> ModuleType:
-    """Lungmask's `mask` module, without what its import does to warnings and to standard output."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from lungmask import mask
-    logger = logging.getLogger("lungmask")
-    for handler in tuple(logger.handlers):
-        logger.removeHandler(handler)
-    logger.propagate = True
-    logger.setLevel(logging.WARNING)
-    module: ModuleType = mask
-    return module
-
-
-def _weights_path(network: str, named: Path | None, mask: ModuleType) -> Path:
-    if named is not None:
-        if not named.is_file():
-            raise ModelNotFound(f"Weights {named} of lungmask's {network}", "Correct the path in the configuration.")
-        return named
-    import torch
-
-    url: str = mask.MODEL_URLS[network][0]
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    if not cached.is_file():
-        try:
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(cached), progress=False)
-        except (URLError, OSError) as fault:
-            raise ModelNotFound(
-                f"Weights of lungmask's {network}",
-                f"Fetch {url} on a machine with internet and name the file in the configuration, "
-                "or use the atlas engine, which needs none.",
-            ) from fault
-    return cached
-
-
-def _identity(r231: WeightsFile, ltrclobes: WeightsFile) -> ModelIdentity:
+def _identity(r231: "WeightsFile", ltrclobes: "WeightsFile", settings: LungmaskSettings) -> ModelIdentity:
     """Both digests in the version, eight digits each; their joint digest as the digest of the weights.
 
-    The joint digest is SHA-256 over the two hexadecimal digests, lobes first, joined by a line feed.
+    The joint digest is SHA-256 over the two hexadecimal digests, lobes first, joined by a line feed. That lobes were
+    found in reduced precision is a caveat, which travels with every object made from them.
     """
     joint = hashlib.sha256(f"{ltrclobes.sha256}\n{r231.sha256}".encode("ascii")).hexdigest()
     return ModelIdentity(
-        "lungmask", f"{version('lungmask')}+ltrclobes.{ltrclobes.sha256[:8]}.r231.{r231.sha256[:8]}", joint
+        "lungmask",
+        f"{version('lungmask')}+ltrclobes.{ltrclobes.sha256[:8]}.r231.{r231.sha256[:8]}",
+        joint,
+        caveat=_FAST_CAVEAT if settings.precision == "fast" else "",
     )
 
 
-def _device(mask: ModuleType, settings: LungmaskSettings) -> Device:
+def _device(settings: LungmaskSettings) -> Device:
     """Where lungmask itself would run."""
+    torch = import_lungmask().torch
     if settings.device == "cpu":
         return "cpu"
-    if mask.torch.cuda.is_available():
+    if torch.cuda.is_available():
         return "cuda"
-    return "mps" if mask.torch.backends.mps.is_available() else "cpu"
-
-
-def _load(mask: ModuleType, r231: WeightsFile, ltrclobes: WeightsFile, settings: LungmaskSettings) -> Any:
-    try:
-        inferer = mask.LMInferer(
-            modelname="LTRCLobes",
-            modelpath=str(ltrclobes.path),
-            fillmodel="R231",
-            fillmodel_path=str(r231.path),
-            force_cpu=True,  # they go to their device with the first patient, where full memory is met
-            batch_size=settings.batch_size,
-            tqdm_disable=True,
-        )
-    # torch.load and load_state_dict raise errors of many kinds for one fact: these bytes are not that network.
-    except Exception as fault:
-        raise ModelError(f"The weights of lungmask cannot be loaded ({type(fault).__name__}).") from fault
-    for network, model in (("LTRCLobes", inferer.model), ("R231", inferer.fillmodelm)):
-        if model.last.out_channels != _CLASSES[network]:
-            raise ModelError(
-                f"The weights named for lungmask's {network} have {model.last.out_channels} classes, "
-                f"not {_CLASSES[network]}: are the two files swapped?"
-            )
-    return inferer
+    if settings.device == "cuda":
+        raise ModelError("The configuration wants a GPU for lungmask, and there is none.")
+    return "mps" if torch.backends.mps.is_available() else "cpu"

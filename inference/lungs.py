@@ -3,12 +3,15 @@
 Which lung is right is decided by patient x, never by the order of labels or slices. The work is done on a coarse
 isotropic volume with patient axes, so time and memory do not depend on the scanner's matrix; the outline is brought
 to the CT grid through a smoothed mask. Contours follow radiotherapy habit: vessels and nodules inside belong to the
-lung; trachea, main bronchi, and gas of stomach and bowel do not.
+lung, and so do tumours and dense lung at the ribs (`chest_wall`); trachea, main bronchi, pleural fluid, and gas of
+stomach and bowel do not.
 
-Not handled: lung that the field of view cuts off at its side; lung as dense as tissue (large consolidation, fluid).
+Not handled: lung as dense as tissue that reaches mediastinum, diaphragm or apex: nothing but its place tells it from
+them, and its place is theirs.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import cc3d
 import numpy as np
@@ -18,7 +21,9 @@ from scipy import ndimage
 
 from inference.airways import find_airway
 from inference.anatomy import Side
+from inference.chest_wall import ChestWall
 from inference.errors import LungsNotFound
+from inference.field_edge import FieldEdge
 from inference.geometry import Box, Grid, Reorientation
 from inference.images import Interpolation, resample, resample_image, to_array, to_image
 from inference.lobes import LEAST_LUNG_ML
@@ -35,6 +40,8 @@ _PURE_GAS_HU = -950.0
 _SMALLEST_PART_ML = 60.0
 _EROSIONS_MM = (0.0, 2.5, 5.0, 7.5, 10.0, 12.5, 15.0)
 _ONE_SIDED = 0.85
+_SINGLE = 0.68
+"""Share on one side of the midline above which parts that cannot be parted are one lung, not two."""
 _CLOSING_MM = 7.5
 _EDGE_SMOOTHING_MM = 1.25
 
@@ -46,6 +53,8 @@ class Lungs:
     right: Mask
     left: Mask
     grid: Grid
+    effusion_ml: Mapping[Side, float] = field(default_factory=dict)
+    """Pleural fluid at the back of each side, outside the lung; a side that is not named has none that was seen."""
 
     def side(self, side: Side) -> Mask:
         """The lung of one side."""
@@ -65,15 +74,15 @@ def find_lungs(ct: CtVolume) -> Lungs:
     axes = Reorientation.to_patient_axes(ct.grid)
     fine = axes.grid(ct.grid)
     coarse = fine.with_spacing((WORKING_SPACING_MM,) * 3)
-    hu = _coarse_hu(axes.apply(ct.hu), fine, coarse)
-    right, left = _both_sides(hu, coarse)
-    volume_ml = (np.count_nonzero(right) + np.count_nonzero(left)) * coarse.voxel_volume_ml
+    found = _both_sides(_coarse_hu(axes.apply(ct.hu), fine, coarse), coarse)
+    volume_ml = found.volume_ml(Side.RIGHT) + found.volume_ml(Side.LEFT)
     if volume_ml < LEAST_LUNG_ML:
-        raise LungsNotFound(float(volume_ml), LEAST_LUNG_ML)
+        raise LungsNotFound(volume_ml, LEAST_LUNG_ML)
     return Lungs(
-        np.ascontiguousarray(axes.undo(_onto(fine, right, coarse))),
-        np.ascontiguousarray(axes.undo(_onto(fine, left, coarse))),
+        np.ascontiguousarray(axes.undo(_onto(fine, found.right, coarse))),
+        np.ascontiguousarray(axes.undo(_onto(fine, found.left, coarse))),
         ct.grid,
+        found.effusion_ml,
     )
 
 
@@ -85,30 +94,41 @@ def _coarse_hu(hu: Float32[np.ndarray, "a b c"], fine: Grid, coarse: Grid) -> Fl
     return to_array(resample_image(binned, fine, coarse, interpolation=Interpolation.LINEAR, outside=-1024.0))
 
 
-def _both_sides(hu: Float32[np.ndarray, "slices rows columns"], grid: Grid) -> tuple[Mask, Mask]:
-    body = _body(hu)
+def _both_sides(hu: Float32[np.ndarray, "slices rows columns"], grid: Grid) -> Lungs:
+    body = _body(hu, grid)
     gas = (hu < _LUNG_HU) & body
     if not gas.any():
-        return gas, gas.copy()
+        return Lungs(gas, gas.copy(), grid)
     midline_mm = _midline_mm(body, gas, grid)
     airway = find_airway(hu, body, grid, midline_mm)
     lung = _lung_parts(gas & ~airway, hu, grid)
     right, left = _split(lung, grid, midline_mm)
     right, left = _closed(right, airway | left, grid), _closed(left, airway | right, grid)
-    return right & ~left, left
+    sides = {Side.RIGHT: right & ~left, Side.LEFT: left}
+    effusion_ml = {}
+    for side, lung in sides.items():
+        if lung.any():
+            wall = ChestWall.around(lung, grid, side, midline_mm)
+            fluid = wall.fluid(lung, hu, body)
+            lung |= wall.dents(lung, hu, fluid | airway | sides[Side.LEFT if side is Side.RIGHT else Side.RIGHT])
+            if fluid.any():
+                effusion_ml[side] = float(np.count_nonzero(fluid)) * grid.voxel_volume_ml
+    return Lungs(sides[Side.RIGHT], sides[Side.LEFT], grid, effusion_ml)
 
 
-def _body(hu: Float32[np.ndarray, "slices rows columns"]) -> Mask:
+def _body(hu: Float32[np.ndarray, "slices rows columns"], grid: Grid) -> Mask:
     """The patient without the couch, lungs and bowel filled in.
 
-    Opening by one voxel takes off couch shells and sheets (under 5 mm) but no chest wall.
+    Opening by one voxel takes off couch shells and sheets (under 5 mm) but no chest wall. Where the field of view cuts
+    the patient off at the side, its edge closes the body.
     """
     tissue: Mask = ndimage.binary_opening(hu > _TISSUE_HU, structure=ndimage.generate_binary_structure(3, 1))
     if not tissue.any():
         return tissue
     body: Mask = cc3d.largest_k(tissue, k=1, connectivity=6, binary_image=True) > 0
+    edge = FieldEdge.of(hu, grid)
     for k in range(body.shape[0]):
-        body[k] = ndimage.binary_fill_holes(body[k])
+        body[k] = ndimage.binary_fill_holes(body[k] | edge.across_lung(hu[k], body[k]))
     return body
 
 
@@ -167,7 +187,7 @@ def _split(lung: Mask, grid: Grid, midline_mm: float) -> tuple[Mask, Mask]:
         None,
     )
     if markers is None:
-        sides = np.where(x_mm < midline_mm, 1, 2) * inside
+        sides = _one_or_two(inside, x_mm < midline_mm)
     else:
         relief = sitk.GetImageFromArray(np.where(inside, -depth_mm, 0).astype(np.float32))
         flooded = sitk.MorphologicalWatershedFromMarkers(relief, sitk.GetImageFromArray(markers), False)
@@ -175,6 +195,21 @@ def _split(lung: Mask, grid: Grid, midline_mm: float) -> tuple[Mask, Mask]:
     right, left = nothing, nothing.copy()
     right[box], left[box] = sides == 1, sides == 2
     return right, left
+
+
+def _one_or_two(
+    inside: Bool[np.ndarray, "a b c"], is_right: Bool[np.ndarray, " columns"]
+) -> UInt8[np.ndarray, "a b c"]:
+    """1 right of the midline, 2 left of it; one number only for a single lung that reaches across.
+
+    What is left of a patient without the other lung grows over the midline; two lungs have about equal parts.
+    """
+    right_share = float(np.count_nonzero(inside[..., is_right])) / np.count_nonzero(inside)
+    sides: UInt8[np.ndarray, " columns"] = np.where(is_right, 1, 2).astype(np.uint8)
+    if right_share > _SINGLE or right_share < 1.0 - _SINGLE:
+        sides[:] = 1 if right_share > _SINGLE else 2
+    labelled: UInt8[np.ndarray, "a b c"] = inside * sides
+    return labelled
 
 
 def _markers(

@@ -6,13 +6,13 @@ No patient data goes through here: a `SeriesReference` holds UIDs and nothing el
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped, UInt8
 
-from inference.anatomy import Lobe, Side, lobes_of
+from inference.anatomy import Fissure, Lobe, Side, lobes_of
 from inference.errors import GridMismatch
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
@@ -75,6 +75,10 @@ class LobeMap:
     grid: Grid
     segmenter: ModelIdentity
     """What drew the lobes; its caveat travels with every object made from them."""
+    fissures_seen: Mapping[Fissure, float] = field(default_factory=dict)
+    """Share of each fissure's area, 0 to 1, that the CT showed to an engine that looked for fissures; else empty."""
+    effusion_ml: Mapping[Side, float] = field(default_factory=dict)
+    """Pleural fluid of each side that an engine saw outside the lungs; else empty."""
 
     def __post_init__(self) -> None:
         _freeze(self.labels, self.grid)
@@ -177,7 +181,7 @@ class FunctionRegions:
 
 @dataclass(frozen=True, slots=True)
 class LobarPerfusion:
-    """What one lobe contributes."""
+    """What one lobe contributes. Of a lobe without a voxel all is 0, and means and shares of it are not defined."""
 
     volume_ml: float
     mean_perfusion: float

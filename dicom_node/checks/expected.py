@@ -71,12 +71,18 @@ class Expected:
     ) -> "Expected":
         """What follows from a segmentation and a map.
 
+        A group of regions is written together, and one without a voxel has no segment: so a lobe that is absent
+        beside others is empty, as after its removal.
+
         Args:
             segments: masks by segment label.
             percent: the values of a Parametric Map.
             voxel_volume_ml: volume of a voxel of both.
         """
         masks = {comparable(label): mask for label, mask in segments.items()}
+        for group in (LOBES, FUNCTION):
+            if present := [masks[name] for name in group if name in masks]:
+                masks |= {name: partial(_empty, present[0]) for name in group if name not in masks}
         if all(name in masks for name in LOBES):
             lobes = dict(masks)
             for name, parts in (
@@ -91,6 +97,10 @@ class Expected:
     def group_of(self, name: str) -> tuple[str, ...]:
         """The regions written together with this one, by comparable name."""
         return next((group for group in GROUPS if name in group), (name,))
+
+
+def _empty(other: Callable[[], Mask]) -> Mask:
+    return np.zeros_like(other())
 
 
 def _union(parts: tuple[Callable[[], Mask], ...]) -> Mask:

@@ -51,7 +51,7 @@ def function_rois(regions: FunctionRegions, context: ResultContext) -> Iterator[
     """High-, then low-functional lung."""
     model = context.perfusion_model
     family = codes.ARTIFICIAL_INTELLIGENCE if model.weights_sha256 else codes.HISTOGRAM_ANALYSIS
-    note = f"RESEARCH ONLY. {context.caveats()} {regions.rule.statement()}"
+    note = f"RESEARCH ONLY. {regions.rule.statement()} {context.caveats()}".strip()
     for name, mask in ((RoiName.HIGH, regions.high), (RoiName.LOW, regions.low)):
         yield Roi(name, mask, codes.FUNCTION_STRUCTURE, model, family, note)
 

@@ -220,7 +220,7 @@ def _describe(dataset: Dataset, absent: list[str], context: ResultContext, role:
     dataset.BodyPartExamined = codes.BODY_PART
     empty = f"Empty, therefore absent: {', '.join(absent)}. " if absent else ""
     dataset.DerivationDescription = ascii_text(
-        f"RESEARCH ONLY, not approved. {context.caveats()} {empty}High and low refer to relative perfusion estimated "
+        f"RESEARCH ONLY, not approved. {empty}{context.caveats()} High and low refer to relative perfusion estimated "
         f"from CT by {context.perfusion_model.label()}; lobes by {context.segmenter.label()}.",
         1024,
     )

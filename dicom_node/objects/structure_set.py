@@ -152,7 +152,7 @@ def _references(source: SourceSeries) -> Dataset:
 def _description(context: ResultContext, absent: list[str]) -> str:
     empty = f"Empty, therefore absent: {', '.join(absent)}. " if absent else ""
     return ascii_text(
-        f"RESEARCH ONLY, not approved. {context.caveats()} {empty}High and low refer to relative perfusion estimated "
+        f"RESEARCH ONLY, not approved. {empty}{context.caveats()} High and low refer to relative perfusion estimated "
         f"from CT by {context.perfusion_model.label()}; lobes by {context.segmenter.label()}.",
         1024,
     )

@@ -29,6 +29,7 @@ COMMANDS = (
     "restore",
     "rules",
     "audit",
+    "models",
     "health",
     "alerts",
 )

@@ -4,6 +4,7 @@ import pytest
 
 from dicom_node.config import parse_settings, read_settings
 from dicom_node.errors import ConfigurationError
+from inference.quality_policy import QualityPolicy
 from inference.volumes import FunctionBasis
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "node"
@@ -118,6 +119,16 @@ def test_a_file_that_is_not_toml_says_so(tmp_path: Path) -> None:
         read_settings(site)
 
 
+def test_how_exact_lungmask_is_can_be_said() -> None:
+    lungmask = {"lobes": "lungmask"}
+    exact = parse_settings({"inference": lungmask})
+    fast = parse_settings({"inference": {**lungmask, "lungmask_precision": "fast"}})
+    assert (exact.engine.lungmask_precision, fast.engine.lungmask_precision) == ("exact", "fast")
+    assert exact.settings_digest() != fast.settings_digest()
+    with pytest.raises(ConfigurationError, match="lungmask_precision"):
+        parse_settings({"inference": {"lungmask_precision": "double"}})
+
+
 def test_structures_to_subtract_and_lossy_input_are_taken_from_the_file() -> None:
     plain = parse_settings({})
     assert not plain.accept_lossy
@@ -228,3 +239,38 @@ def test_each_stage_may_have_a_limit_of_its_own() -> None:
 def test_a_limit_that_cannot_be_meant_is_a_mistake(work: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         parse_settings({"work": work})
+
+
+def test_a_site_judges_findings_its_own_way_and_its_results_have_uids_of_their_own() -> None:
+    plain = parse_settings({})
+    quality = {"severities": {"RML_SHARE": "note"}, "limits": {"LUNG_VOLUME": {"usual": [1200, 9000]}}}
+    own = parse_settings({"quality": quality})
+    assert plain.engine.quality == QualityPolicy()
+    assert own.engine.quality.changes() == {
+        "severities": {"RML_SHARE": "note"},
+        "ranges": {"LUNG_VOLUME": {"usual": (1200.0, 9000.0), "possible": None}},
+    }
+    less = parse_settings({"quality": {"severities": {"RML_SHARE": "note"}}})
+    assert len({settings.settings_digest() for settings in (plain, own, less)}) == 3
+
+
+def test_every_mistake_about_findings_is_said() -> None:
+    quality = {
+        "severities": {"RML_SHAER": "note", "MAP_NOT_FINITE": "flag"},
+        "limits": {"LUNG_VOLUME": {"usual": [100, 9000]}, "LUNG_SIDES": {"usual": [-1000, 1000]}},
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings({"quality": quality})
+    text = str(caught.value)
+    for words in (
+        "quality.severities.RML_SHAER: there is no check of this code; docs/quality.md lists all",
+        "quality.severities.MAP_NOT_FINITE: fixed",
+        "quality.limits.LUNG_SIDES: fixed",
+        "quality.limits.LUNG_VOLUME: usual",
+    ):
+        assert words in text
+    assert len(caught.value.problems) == 4
+    with pytest.raises(ConfigurationError, match=r"quality\.severities\.METAL"):
+        parse_settings({"quality": {"severities": {"METAL": "ignore"}}})
+    with pytest.raises(ConfigurationError, match=r"quality\.limits\.METAL\.usual"):
+        parse_settings({"quality": {"limits": {"METAL": {"usual": [1]}}}})

@@ -11,10 +11,11 @@ from inference.anatomy import Lobe
 from inference.densitometric import DensitometricBaseline
 from inference.engine import EngineSettings, PerfusionEngine, build_engine
 from inference.errors import CheckpointMismatch, ImplausibleAnatomy, ImplausibleResult, ModelNotFound
+from inference.findings import Severity
 from inference.function_regions import DEFAULT_RULE, RULES
 from inference.geometry import Grid
 from inference.model_card import WEIGHTS_FILE, ModelCard, ModelIdentity
-from inference.quality import Severity
+from inference.quality_policy import QualityPolicy
 from inference.thorax import DigitalThorax, ThoraxVariant, draw_thorax
 from inference.volumes import CtVolume, LobeMap
 
@@ -79,6 +80,27 @@ def test_findings_that_do_not_reject_travel_with_the_result(thorax: DigitalThora
     assert "LUNG_DENSITY" in flags
 
 
+def test_a_site_may_take_a_rejecting_finding_as_a_flag_that_says_so() -> None:
+    thorax = draw_thorax(GRID, variant=ThoraxVariant.TRUNCATED)
+    codes = ("LUNG_TOUCHES_TOP", "LUNG_TOUCHES_BOTTOM")
+    engine = replace(engine_for(thorax), quality=QualityPolicy.of(dict.fromkeys(codes, Severity.FLAG), {}))
+    found = {finding.code: finding for finding in engine.run(thorax.ct).findings}
+    for code in codes:
+        assert found[code].severity is Severity.FLAG
+        assert found[code].sentence.endswith("This site takes it as a flag instead of a rejection.")
+
+
+def test_all_sentences_of_a_code_that_several_lobes_have_are_in_the_reason(thorax: DigitalThorax) -> None:
+    labels = thorax.lobes.labels.copy()
+    for upper, lower in ((Lobe.RUL, Lobe.RLL), (Lobe.LUL, Lobe.LLL)):
+        labels[thorax.lobes.mask(upper)], labels[thorax.lobes.mask(lower)] = lower, upper
+    engine = PerfusionEngine(DrawnLobes(replace(thorax.lobes, labels=labels)), DensitometricBaseline(), DEFAULT_RULE)
+    with pytest.raises(ImplausibleResult) as refused:
+        engine.run(thorax.ct)
+    assert "RUL lies" in refused.value.reasons["LOBE_ORDER"]
+    assert "LUL lies" in refused.value.reasons["LOBE_ORDER"]
+
+
 def test_the_default_engine_needs_no_weights_and_finds_the_poorly_perfused_region() -> None:
     thorax = draw_thorax()
     engine = build_engine(EngineSettings())
@@ -131,9 +153,10 @@ def test_the_digest_changes_with_what_shapes_a_result_and_with_nothing_else() ->
         replace(plain, perfusion="network"),
         replace(plain, function_rule=RULES["quartiles"]),
         replace(plain, function_rule=replace(DEFAULT_RULE, smallest_hole_ml=0.3)),
+        replace(plain, quality=QualityPolicy.of({"RML_SHARE": Severity.NOTE}, {})),
     )
     assert {settings.settings_digest() for settings in same} == {plain.settings_digest()}
-    assert len({settings.settings_digest() for settings in (plain, *other)}) == 5
+    assert len({settings.settings_digest() for settings in (plain, *other)}) == 6
 
 
 def test_the_digest_is_the_same_in_every_process() -> None:

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from inference.anatomy import Lobe
-from inference.errors import LobesIncomplete, LungsNotFound
+from inference.errors import LungsNotFound
 from inference.geometry import Grid
-from inference.lobes import contiguous, require_complete
+from inference.lobes import as_found, contiguous
 from inference.model_card import ModelIdentity
 from inference.volumes import LobeMap
 
@@ -24,28 +24,40 @@ def lobe_map(present: tuple[Lobe, ...], lobe_ml: float = 300.0) -> LobeMap:
 
 def test_five_lobes_pass_unchanged() -> None:
     lobes = lobe_map(tuple(Lobe))
-    assert require_complete(lobes) is lobes
+    assert as_found(lobes) is lobes
 
 
-def test_missing_lobes_are_named() -> None:
-    with pytest.raises(LobesIncomplete) as caught:
-        require_complete(lobe_map((Lobe.RUL, Lobe.RML, Lobe.RLL)))
-    assert caught.value.missing == ("LUL", "LLL")
+def test_a_lobe_that_was_not_found_stays_empty() -> None:
+    for present in ((Lobe.RUL, Lobe.RML, Lobe.RLL), (Lobe.RUL, Lobe.RLL, Lobe.LUL, Lobe.LLL)):
+        lobes = lobe_map(present)
+        assert as_found(lobes) is lobes
 
 
 def test_a_thimble_of_lung_is_no_lung() -> None:
     with pytest.raises(LungsNotFound) as caught:
-        require_complete(lobe_map(tuple(Lobe), lobe_ml=90.0))
+        as_found(lobe_map(tuple(Lobe), lobe_ml=90.0))
     assert caught.value.volume_ml == pytest.approx(450.0)
 
 
-def test_a_few_stray_voxels_do_not_count_as_a_lobe() -> None:
+def test_a_few_stray_voxels_are_no_lobe_and_go_to_the_nearest_of_their_lung() -> None:
     whole = lobe_map((Lobe.RUL, Lobe.RLL, Lobe.LUL, Lobe.LLL))
     labels = whole.labels.copy()
-    labels[0, 0, 0] = Lobe.RML
-    with pytest.raises(LobesIncomplete) as caught:
-        require_complete(LobeMap(labels, whole.grid, SEGMENTER))
-    assert caught.value.missing == ("RML",)
+    labels[2, 0, 0] = Lobe.RML  # beside the upper lobe, which is nearer than the lower one two planes off
+    found = as_found(LobeMap(labels, whole.grid, SEGMENTER))
+    assert not found.mask(Lobe.RML).any()
+    assert found.labels[2, 0, 0] in (Lobe.RUL, Lobe.RLL)
+    assert np.array_equal(found.lungs, labels > 0)
+    untouched = np.ones(labels.shape, dtype=bool)
+    untouched[2, 0, 0] = False
+    assert np.array_equal(found.labels[untouched], labels[untouched])
+
+
+def test_a_lung_of_a_few_stray_voxels_is_no_lung() -> None:
+    whole = lobe_map((Lobe.RUL, Lobe.RML, Lobe.RLL))
+    labels = whole.labels.copy()
+    labels[5, 3, 3], labels[5, 3, 4] = Lobe.LUL, Lobe.LLL
+    found = as_found(LobeMap(labels, whole.grid, SEGMENTER))
+    assert np.array_equal(found.labels, whole.labels)
 
 
 def test_stray_parts_go_to_the_nearest_lobe_of_their_own_lung() -> None:

@@ -1,8 +1,7 @@
-"""The real lungmask with stand-in weights: the right architecture, made to tell apart bands of HU.
+"""The real lungmask with stand-in weights, beside lungmask's own `LMInferer` with the same.
 
-All weights are zero but one path: HU pass through the first block and the topmost skip connection to the last layer,
-whose scores are straight lines over HU. The line that is highest at a given HU names the class, so the answer is
-known by construction and orientation can be followed through the whole chain.
+With weights that tell apart bands of HU the answer is known by construction, and orientation can be followed through
+the whole chain; on noise, everything that lungmask does to labels has work to do.
 """
 
 import hashlib
@@ -14,14 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
 from inference.anatomy import Lobe
-from inference.errors import LungsNotFound, ModelError, ModelNotFound
+from inference.engine import EngineSettings
+from inference.errors import LungsNotFound, ModelError
 from inference.execution import Descent, Rung, climb_down
 from inference.geometry import Grid, Reorientation
-from inference.lungmask_lobes import LungmaskLobes, LungmaskSettings, import_lungmask, to_lobe_values
+from inference.lungmask_lobes import LungmaskLobes, LungmaskSettings, to_lobe_values
+from inference.lungmask_networks import Pace, SliceNetwork
+from inference.lungmask_package import import_lungmask
 from inference.quality import Severity, check_execution
 from inference.volumes import CtVolume, SeriesReference
+from tests.lungmask_standins import bands, save
 
 TISSUE_HU = 100.0
 HU_OF_LOBE = {Lobe.LUL: -1000.0, Lobe.LLL: -850.0, Lobe.RUL: -700.0, Lobe.RML: -550.0, Lobe.RLL: -400.0}
@@ -32,35 +37,12 @@ HU_OF_R231 = (TISSUE_HU, -550.0, -925.0)
 GRID = Grid.axial((2, 256, 256), (60.0, 1.5, 1.5), (-190.0, -190.0, 0.0), frame_of_reference_uid="1.2.3")
 
 
-def write_weights(path: Path, hu_of_class: tuple[float, ...]) -> Path:
-    import_lungmask()
-    import torch
-    from lungmask.resunet import UNet
-
-    network = UNet(n_classes=len(hu_of_class), padding=True, depth=5, up_mode="upsample", batch_norm=True)
-    state = {
-        name: value if "running" in name or name.endswith("tracked") else torch.zeros_like(value)
-        for name, value in network.state_dict().items()
-    }
-    for block, first_input in (("down_path.0.block", 0), ("up_path.3.conv_block.block", 64)):
-        state[f"{block}.0.weight"][0, first_input, 1, 1] = 1
-        state[f"{block}.3.weight"][0, 0, 1, 1] = 1
-        state[f"{block}.2.weight"][0] = 1
-        state[f"{block}.5.weight"][0] = 1
-    for label, hu in enumerate(hu_of_class):
-        level = (hu + 1024) / 1624
-        state["last.weight"][label, 0] = 2 * level
-        state["last.bias"][label] = -(level**2)
-    torch.save(state, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> LungmaskSettings:
     folder = tmp_path_factory.mktemp("weights")
     return LungmaskSettings(
-        r231_weights=write_weights(folder / "r231.pth", HU_OF_R231),
-        ltrclobes_weights=write_weights(folder / "ltrclobes.pth", HU_OF_LTRCLOBES),
+        r231_weights=save(bands(HU_OF_R231), folder / "r231.pth"),
+        ltrclobes_weights=save(bands(HU_OF_LTRCLOBES), folder / "ltrclobes.pth"),
         device="cpu",
     )
 
@@ -129,23 +111,6 @@ def test_labels_outside_lungmasks_own_are_background() -> None:
     assert to_lobe_values(found).ravel().tolist() == [0, Lobe.LUL, Lobe.LLL, Lobe.RUL, Lobe.RML, Lobe.RLL, 0, 0]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFound, match=r"absent\.pth of lungmask's R231 was not found"):
-        LungmaskLobes(LungmaskSettings(r231_weights=tmp_path / "absent.pth"))
-
-
-def test_without_file_and_without_internet_the_error_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # the discard port: nobody answers
-    with pytest.raises(ModelNotFound) as caught:
-        LungmaskLobes(LungmaskSettings())
-    assert "Fetch https://" in caught.value.remedy
-    assert "atlas" in caught.value.remedy
-    assert not list(tmp_path.rglob("*.pth"))
-
-
 def test_swapped_files_are_noticed(settings: LungmaskSettings) -> None:
     swapped = replace(settings, r231_weights=settings.ltrclobes_weights, ltrclobes_weights=settings.r231_weights)
     with pytest.raises(ModelError, match="swapped"):
@@ -160,7 +125,7 @@ def test_a_file_that_is_no_state_dict_is_refused(settings: LungmaskSettings, tmp
 
 def test_lungmasks_import_leaves_warnings_and_standard_output_alone() -> None:
     program = (
-        "import warnings; from inference.lungmask_lobes import import_lungmask; "
+        "import warnings; from inference.lungmask_package import import_lungmask; "
         "before = list(warnings.filters); import_lungmask(); "
         "import logging; logging.getLogger('lungmask').info('to standard output'); "
         "assert warnings.filters == before, warnings.filters; "
@@ -182,15 +147,16 @@ def test_warnings_of_others_are_still_seen_after_a_segmenter_was_made(segmenter:
 
 
 def test_slices_that_do_not_fit_together_go_one_at_a_time(segmenter: LungmaskLobes, settings: LungmaskSettings) -> None:
-    """The networks say of two slices what they would say of too many on a GPU."""
-    import torch
+    """A network says of two slices what it would say of too many on a GPU."""
 
-    def full(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        if len(given[0]) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+    class Small(SliceNetwork):
+        def scores(self, slices: torch.Tensor, pace: Pace) -> torch.Tensor:
+            if len(slices) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().scores(slices, pace)
 
     both = LungmaskLobes(replace(settings, batch_size=2))
-    both._inferer.model.register_forward_pre_hook(full)
+    both._lung_network = Small("R231", both.r231)
     assert [execution.rung for execution in both.ladder()] == [Rung.CONFIGURED, Rung.SMALLER_TILES]
     ct = ct_of(truth(), GRID)
     lobes, (record,) = climb_down(both, lambda engine: engine.segment(ct), Descent())
@@ -200,3 +166,80 @@ def test_slices_that_do_not_fit_together_go_one_at_a_time(segmenter: LungmaskLob
     assert finding.severity is Severity.NOTE
     assert 2 * np.count_nonzero((lobes.labels == truth()) & lobes.lungs) > 1.92 * np.count_nonzero(lobes.lungs)
     assert [execution.rung for execution in segmenter.ladder()] == [Rung.CONFIGURED]  # its batch cannot be smaller
+
+
+def stock(settings: LungmaskSettings, hu: np.ndarray) -> np.ndarray:
+    """What lungmask itself finds, run as its documentation says."""
+    inferer = import_lungmask().LMInferer(
+        modelname="LTRCLobes",
+        modelpath=str(settings.ltrclobes_weights),
+        fillmodel="R231",
+        fillmodel_path=str(settings.r231_weights),
+        force_cpu=True,
+        tqdm_disable=True,
+    )
+    found: np.ndarray = inferer.apply(hu)
+    return found
+
+
+def test_labels_of_noise_are_lungmasks_own(tmp_path: Path) -> None:
+    """Hundreds of parts with holes and of every label, on which the two networks disagree.
+
+    HU are whole numbers and borders between classes lie half-way between two of them; no HU is that of a body, so
+    slices are seen whole and HU stay what they are. No pixel can fall on the other side by rounding.
+    """
+    settings = LungmaskSettings(
+        r231_weights=save(bands((-530.0, -761.0, -920.0)), tmp_path / "r231.pth"),
+        ltrclobes_weights=save(bands((-530.0, -1001.0, -920.0, -841.0, -760.0, -681.0)), tmp_path / "ltrclobes.pth"),
+        device="cpu",
+    )
+    random = np.random.default_rng(0)
+    field = ndimage.gaussian_filter(random.standard_normal((3, 256, 256)), (0.4, 4, 4))
+    hu = np.rint(np.clip(-700 + 130 * field / field.std(), -1024, -505)).astype(np.float32)
+    expected = stock(settings, hu)
+    assert len(np.unique(expected)) == 6
+    ours = LungmaskLobes(settings)
+    np.testing.assert_array_equal(ours.found(hu), expected)
+    np.testing.assert_array_equal(ours.found(hu), expected)  # and again
+
+
+@pytest.fixture(scope="module")
+def bowel() -> np.ndarray:
+    """Lobes in the first slice; in the last, something that LTRCLobes takes for right lower lobe and R231 does not."""
+    hu = np.full((3, 256, 256), TISSUE_HU, dtype=np.float32)
+    hu[0] = ct_of(truth(), GRID).hu[0]
+    hu[2, 20:230, 20:230] = -200
+    return hu
+
+
+def test_what_the_lobe_network_sees_without_lung_counts_as_in_lungmask(
+    settings: LungmaskSettings, segmenter: LungmaskLobes, bowel: np.ndarray
+) -> None:
+    """So `exact` may not leave out slices: here lungmask gives the true lobe away, since the bowel is larger."""
+    expected = stock(settings, bowel)
+    assert 5 not in expected
+    np.testing.assert_array_equal(segmenter.found(bowel), expected)
+    assert 5 in LungmaskLobes(replace(settings, precision="fast")).found(bowel)
+
+
+def test_fast_mode_is_said_in_the_result(settings: LungmaskSettings, segmenter: LungmaskLobes) -> None:
+    fast = LungmaskLobes(replace(settings, precision="fast"))
+    assert "reduced precision" in fast.identity.caveat
+    assert segmenter.identity.caveat == ""
+    assert replace(fast.identity, caveat="") == segmenter.identity
+    ct = ct_of(truth(), GRID)
+    lobes, (record,) = climb_down(fast, lambda engine: engine.segment(ct), Descent())
+    assert record.numbers_differ
+    assert record.precision in ("bfloat16", "float32")  # as the CPU has it
+    assert segmenter.record("").precision == "float32"
+    assert not segmenter.record("").numbers_differ
+    assert lobes.segmenter.caveat == fast.identity.caveat
+    assert 2 * np.count_nonzero((lobes.labels == truth()) & lobes.lungs) > 1.92 * np.count_nonzero(lobes.lungs)
+
+
+def test_settings_that_change_labels_change_the_digest() -> None:
+    exact = EngineSettings(lobes="lungmask")
+    assert replace(exact, lungmask_precision="fast").settings_digest() != exact.settings_digest()
+    assert replace(exact, lungmask_batch_size=4).settings_digest() == exact.settings_digest()
+    atlas = EngineSettings()
+    assert replace(atlas, lungmask_precision="fast").settings_digest() == atlas.settings_digest()

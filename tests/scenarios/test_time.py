@@ -109,6 +109,7 @@ def clock(tmp_path: Path) -> FakedClock:
     return faked
 
 
+@pytest.mark.slow  # `make torture-time`
 def test_after_a_weekend_every_case_that_waited_for_the_archive_arrives_in_order_and_once(
     tmp_path: Path, clock: FakedClock
 ) -> None:

@@ -21,6 +21,7 @@ from tests.torture.pipeline_run import judge_run, torture
 from tests.torture.stub_stage import Plan, dicom_object, read_events
 
 
+@pytest.mark.slow  # `make torture-pipeline`
 @pytest.mark.timeout(240)
 def test_jobs_survive_kills_and_a_bad_archive(tmp_path: Path) -> None:
     """Some jobs, a kill of everything among the kills, an archive in trouble half of the time."""

@@ -1,0 +1,111 @@
+"""Weights of others on this machine: which there are, how they come here, and whether they are still whole."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dicom_node.commands.site import AsJson, Site, console, read_site
+
+if TYPE_CHECKING:
+    from dicom_node.config import NodeSettings
+    from inference.model_store import StoredModel
+
+app = typer.Typer(help="Put weights for the lobe engines onto this machine, with or without internet.")
+
+Name = Annotated[str, typer.Argument(help="Name of the weights, as `perfnode models list` shows it.")]
+File = Annotated[Path, typer.Argument(help="The published file; for TotalSegmentator its zip or unpacked folder.")]
+Mirror = Annotated[
+    str, typer.Option("--url", help="Fetch from this address instead, for instance a mirror of the hospital.")
+]
+Silence = Annotated[float, typer.Option("--silence", min=1, help="Give up when the server sends nothing so long (s).")]
+
+
+@app.command("list")
+def list_models(config: Site = None, as_json: AsJson = False) -> None:
+    """List the weights that are known by name, which are here, and which this site uses."""
+    from dicom_node import model_list, output
+
+    settings = read_site(config, default=True)
+    if as_json:
+        output.print_json(console, model_list.list_fields(settings))
+    else:
+        model_list.print_list(console, settings)
+
+
+@app.command("import")
+def import_model(name: Name, file: File, config: Site = None) -> None:
+    """Check a file of weights and put it into the model store. Needs no internet and runs nothing in the file."""
+    settings = read_site(config, default=True)
+    _make_private(settings.data_dir)
+    _tell(settings, "import", settings.model_store().import_file(name, file))
+
+
+@app.command("fetch")
+def fetch_model(name: Name, config: Site = None, url: Mirror = "", silence_s: Silence = 60.0) -> None:
+    """Fetch weights from where they were published, check them, and put them into the model store.
+
+    Only this command ever fetches weights; the running node does not. A proxy and the certificate of an authority of
+    your own are taken from the environment: https_proxy, REQUESTS_CA_BUNDLE.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    from dicom_node.errors import DownloadFailed
+    from dicom_node.model_download import fetch, shown
+    from inference.published_weights import published
+
+    settings, weights = read_site(config, default=True), published(name)
+    if not weights.sha256_start:
+        why = "its publisher names no digest to check a download with"
+        raise DownloadFailed(shown(url or weights.url), why, weights.by_hand())
+    _make_private(settings.data_dir)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=None)
+        stored = fetch(
+            settings.model_store(),
+            weights,
+            url or weights.url,
+            silence_s=silence_s,
+            progress=lambda here, expected: bar.update(task, completed=here, total=expected),
+        )
+    _tell(settings, "fetch", stored)
+
+
+@app.command("remove")
+def remove_model(name: Name, config: Site = None) -> None:
+    """Remove weights from the model store. Exit status 1 if they were not there."""
+    settings = read_site(config, default=True)
+    if not settings.model_store().remove(name):
+        console.print(f"{name} is not in the model store")
+        raise typer.Exit(1)
+    settings.audit_trail().operator_action("remove-model", f"model:{name}")
+    console.print(f"removed {name}")
+
+
+@app.command("verify")
+def verify_models(config: Site = None) -> None:
+    """Read all stored weights again and compare their digests. Exit status 1 if one of them has changed."""
+    problems = read_site(config, default=True).model_store().verify()
+    for name, problem in problems.items():
+        console.print(f"{name} {problem or 'is intact'}", markup=False, soft_wrap=True)
+    if not problems:
+        console.print("the model store is empty")
+    if any(problems.values()):
+        raise typer.Exit(1)
+
+
+def _make_private(data_dir: Path) -> None:
+    """The data directory, if weights come before the first start: patients' images will lie in it."""
+    from inference.errors import ModelStoreUnwritable
+
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ModelStoreUnwritable(str(data_dir), fault.strerror or type(fault).__name__) from fault
+
+
+def _tell(settings: "NodeSettings", action: str, stored: "StoredModel") -> None:
+    settings.audit_trail().operator_action(f"{action}-model", f"model:{stored.name}:{stored.sha256[:12]}")
+    console.print(f"{stored.name} SHA-256 {stored.sha256} in {stored.path.parent}", soft_wrap=True, markup=False)

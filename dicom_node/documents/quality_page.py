@@ -1,0 +1,58 @@
+"""The tables of `docs/quality.md`: every check with what it measures, its limits and what it does."""
+
+from collections.abc import Callable, Mapping
+from math import inf
+
+from dicom_node.documents.page import table
+from inference.quality_table import CHECKS, Check, Range
+
+
+def checks_table() -> str:
+    """Every check that a site may judge otherwise."""
+    rows = [
+        (
+            f"`{check.code}`",
+            check.measures,
+            check.unit,
+            _range(check.usual),
+            check.severity,
+            _range(check.possible),
+            check.source,
+        )
+        for check in CHECKS.values()
+        if not check.fixed
+    ]
+    heads = (
+        "code",
+        "what is measured",
+        "unit (UCUM)",
+        "usual",
+        "outside usual",
+        "possible, else reject",
+        "limits from",
+    )
+    return table(heads, rows)
+
+
+def fixed_table() -> str:
+    """Every check that nobody may turn off."""
+    rows = [
+        (f"`{check.code}`", check.measures, check.unit, _promise(check)) for check in CHECKS.values() if check.fixed
+    ]
+    return table(("code", "what is measured", "unit (UCUM)", "must be"), rows)
+
+
+def _range(limits: Range) -> str:
+    low, high = limits
+    if low == high == inf:
+        return "never"
+    if low == -inf:
+        return "anything" if high == inf else f"up to {high:g}"
+    return f"from {low:g}" if high == inf else f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _promise(check: Check) -> str:
+    return "above 0" if check.code == "MAP_NOT_POSITIVE" else _range(check.usual)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"checks": checks_table, "fixed-checks": fixed_table}

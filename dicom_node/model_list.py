@@ -1,0 +1,116 @@
+"""Which weights this site has and which its engines use, for `perfnode models list`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dicom_node.config import NodeSettings
+from inference.engine import EngineSettings
+from inference.errors import ModelError, StoredModelDamaged
+from inference.model_card import ModelCard
+from inference.published_weights import PUBLISHED, PublishedWeights
+
+_USED_BY = {
+    "lungmask": ("lungmask-r231", "lungmask-ltrclobes"),
+    "totalsegmentator": ("totalsegmentator-lobes",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """Weights as a person sees them."""
+
+    name: str
+    state: str
+    """`stored`, `absent`, `damaged`, or `file of the site` where the site file names one of its own."""
+    used: bool
+    """Whether the engines of this site need them."""
+    what: str
+    licence: str
+    citation: str
+    url: str
+    sha256: str = ""
+    source_sha256: str = ""
+    size_mb: float = 0.0
+    imported_from: str = ""
+    imported_at: str = ""
+
+
+def listed(settings: NodeSettings) -> list[ListedModel]:
+    """All weights that are known by name."""
+    return [_listed(settings, weights) for weights in PUBLISHED.values()]
+
+
+def _listed(settings: NodeSettings, weights: PublishedWeights) -> ListedModel:
+    engine = settings.engine
+    used = weights.name in _USED_BY.get(engine.lobes, ())
+    facts = (weights.what, weights.licence, weights.citation, weights.url)
+    if _own_file(engine, weights.name) is not None:
+        return ListedModel(weights.name, "file of the site", used, *facts)
+    try:
+        stored = settings.model_store().find(weights.name)
+    except StoredModelDamaged:
+        return ListedModel(weights.name, "damaged", used, *facts)
+    if stored is None:
+        return ListedModel(weights.name, "absent", used, *facts)
+    return ListedModel(
+        weights.name,
+        "stored",
+        used,
+        *facts,
+        sha256=stored.sha256,
+        source_sha256=stored.source_sha256,
+        size_mb=stored.size_bytes / 1e6,
+        imported_from=stored.imported_from,
+        imported_at=stored.imported_at,
+    )
+
+
+def _own_file(engine: EngineSettings, name: str) -> object:
+    own = {"lungmask-r231": engine.r231_weights, "lungmask-ltrclobes": engine.ltrclobes_weights}
+    return own.get(name)
+
+
+def perfusion_model(engine: EngineSettings) -> dict[str, str]:
+    """What makes the perfusion map at this site: name, version, digest, and what its card says."""
+    if engine.perfusion != "network" or engine.model_folder is None:
+        return {"name": "densitometric baseline", "weights": "none", "intended_use": "comparison; not a trained model"}
+    try:
+        card = ModelCard.read(engine.model_folder)
+    except ModelError as fault:
+        return {"name": str(engine.model_folder), "problem": f"{fault.code}: {fault}"}
+    return {
+        "name": f"{card.identity.name} {card.identity.version}",
+        "weights": card.identity.weights_sha256,
+        "network": card.network,
+        "trained_on": card.trained_on,
+        "intended_use": card.intended_use,
+        "caveat": card.identity.caveat,
+    }
+
+
+def list_fields(settings: NodeSettings) -> dict[str, Any]:
+    """Everything as plain values."""
+    return {
+        "store": str(settings.model_store().folder),
+        "lobes": settings.engine.lobes,
+        "weights": [asdict(model) for model in listed(settings)],
+        "perfusion": perfusion_model(settings.engine),
+    }
+
+
+def print_list(console: Console, settings: NodeSettings) -> None:
+    """The table, and the perfusion model below it."""
+    table = Table(title="Weights")
+    for heading in ("name", "state", "used", "MB", "SHA-256", "imported", "licence", "what"):
+        table.add_column(heading, no_wrap=heading in ("name", "SHA-256"))
+    for model in listed(settings):
+        size = f"{model.size_mb:.0f}" if model.size_mb else ""
+        used, when = "yes" if model.used else "", model.imported_at[:10]
+        table.add_row(model.name, model.state, used, size, model.sha256[:12], when, model.licence, model.what)
+    console.print(table)
+    console.print(f"lobes: {settings.engine.lobes}; store: {settings.model_store().folder}", soft_wrap=True)
+    for key, value in perfusion_model(settings.engine).items():
+        console.print(f"perfusion {key}: {value}", markup=False, soft_wrap=True)
