@@ -199,3 +199,16 @@ def test_fissures_that_were_not_seen_are_noted_by_name() -> None:
     (finding,) = check_fissures(replace(lobes, fissures_seen={**seen, Fissure.HORIZONTAL: 0.29}), BY_THE_TABLE)
     assert (finding.severity, finding.measured) == (Severity.NOTE, pytest.approx(29.0))
     assert "horizontal 29 %" in finding.sentence
+
+
+@pytest.mark.parametrize("fissure", [Fissure.RIGHT_OBLIQUE, Fissure.LEFT_OBLIQUE])
+def test_an_oblique_fissure_that_is_not_there_where_others_are_plain_is_flagged(fissure: Fissure) -> None:
+    lobes = lobe_map(normal_labels(), segmenter=ATLAS)
+    plain = {Fissure.RIGHT_OBLIQUE: 0.31, Fissure.HORIZONTAL: 0.0, Fissure.LEFT_OBLIQUE: 0.31}
+    (absent,) = check_fissures(replace(lobes, fissures_seen={**plain, fissure: 0.14}), BY_THE_TABLE)
+    assert (absent.code, absent.severity) == ("FISSURE_ABSENT", Severity.FLAG)
+    assert absent.measured == pytest.approx(14.0)
+    assert absent.sentence.startswith(f"The {fissure} fissure is not there")
+    for seen in ({**plain, fissure: 0.16}, plain, {**dict.fromkeys(plain, 0.29), fissure: 0.0}):
+        (note,) = check_fissures(replace(lobes, fissures_seen=seen), BY_THE_TABLE)
+        assert (note.code, note.severity) == ("FISSURES_NOT_SEEN", Severity.NOTE)
