@@ -154,8 +154,8 @@ _OF_THE_LOBES = (
           "smallest part of a fissure that the CT showed to an engine that looks for fissures; thick slices show few",
           "%", (30.0, 100.0), _NOTE),
     Check("FISSURE_ABSENT",
-          "part of an oblique fissure that the CT showed, where more than 30 % of another one was seen: a lobe was taken "
-          "out or has collapsed, or the fissure is incomplete",
+          "part of an oblique fissure that the CT showed, where more than 30 % of another one was seen: a lobe was "
+          "taken out or has collapsed, or the fissure is incomplete",
           "%", (15.0, 100.0)),
     Check("LOBE_DENSITY", "mean HU of a lobe", "[hnsf'U]", (-950.0, -500.0)),
     Check("LOBE_CONSOLIDATED", "part of a lobe above -200 HU: vessels, tumour, consolidation", "%", (0.0, 20.0)),
