@@ -13,6 +13,12 @@ from inference.thorax import FRAME_OF_REFERENCE_UID, DigitalThorax, draw_thorax
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first, so that none of them begins when the others are done."""
+    items.sort(key=lambda item: "scenarios" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """Folder of public real files, which are not part of the project."""

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.torture.run import Plan, torture
 from tests.torture.storm import Turns
 
 
+@pytest.mark.slow  # `make torture`
 def test_half_a_minute_of_torture_loses_and_falsifies_nothing(tmp_path: Path) -> None:
     turns = Turns(calm_s=1.0, gathering_s=2.0, storm_s=4.0)
     plan = Plan(seconds=25.0, faults=60, seed=1, sockets=100, cut_step=11, with_tls=False, turns=turns)
