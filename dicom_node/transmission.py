@@ -93,13 +93,17 @@ class Transmission:
             return {"result": Result.CANCELLED.value}
 
     def _stepped_back(self, attempt: AttemptId, history: DeliveryHistory) -> Output | None:
-        """What to say if a case before this one waits for the destination to come back; `None` to go and knock."""
+        """What to say if a case before this one waits for the destination to come back; `None` to go and knock.
+
+        It waits long: the one before it does the asking, and wakes it.
+        """
         if self._line is None or not self._line.is_behind(attempt):
             return None
         wait_s = history.wait_s(attempt, UNREACHABLE, self._settings.retry)
         if wait_s is None:  # before it is given up it is tried itself
             return None
         why = f"{attempt.destination} is away; a case before this one waits for it, too."
+        wait_s = max(wait_s, *self._settings.retry.delays_s)
         return {**_ended(UNREACHABLE, why, again=True), "wait_s": wait_s, "instances": []}
 
     def _performed(

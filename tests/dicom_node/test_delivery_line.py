@@ -9,7 +9,10 @@ from dbos import WorkflowStatus
 from dicom_node.attempts import AttemptId
 from dicom_node.config import NodeSettings, parse_settings
 from dicom_node.delivery_line import DeliveryLine
-from tests.prepared_cases import prepare_case
+from dicom_node.network.addresses import AeAddress
+from dicom_node.transmission import Transmission
+from tests.peers import free_port
+from tests.prepared_cases import destination, prepare_case
 
 
 def settings_of(folder: Path) -> NodeSettings:
@@ -64,3 +67,19 @@ def test_nobody_lets_a_younger_case_go_first(tmp_path: Path) -> None:
     rows[1].priority = younger.record().queue_number
     line = DeliveryLine(rows_of(rows), lambda attempt: None, settings.cases())
     assert not line.is_behind(AttemptId(older.case_id, 1, "deliver.pacs", 1))
+
+
+def test_who_lets_another_go_first_waits_long_since_that_one_asks(tmp_path: Path) -> None:
+    nobody = destination("pacs", AeAddress("ARCHIVE", "127.0.0.1", free_port()))
+    settings = parse_settings({"node": {"data_dir": "data"}, "destinations": [nobody]}, base=tmp_path)
+    older, younger = prepare_case(settings, 1), prepare_case(settings, 2)
+    rows = [row(f"{older.case_id}:1:deliver.pacs:1", "SUCCESS", "PEER_UNREACHABLE")]
+    rows.append(row(f"{older.case_id}:1:deliver.pacs:2", "DELAYED"))
+    rows[1].priority = older.record().queue_number
+    line = DeliveryLine(rows_of(rows), lambda attempt: None, settings.cases())
+    sending = Transmission(settings, lambda case_id: [], line=line)
+    behind = sending.perform(younger, AttemptId(younger.case_id, 1, "deliver.pacs", 1))
+    first = sending.perform(older, AttemptId(older.case_id, 1, "deliver.pacs", 1))
+    assert (behind["code"], first["code"]) == ("PEER_UNREACHABLE", "PEER_UNREACHABLE")
+    assert behind["wait_s"] == max(settings.retry.delays_s)
+    assert first["wait_s"] < min(settings.retry.delays_s) * 2
