@@ -22,8 +22,8 @@ from inference.volumes import LobeMap
 SIDE_NAMES = {Side.RIGHT: "right", Side.LEFT: "left"}
 _OBLIQUE = (Fissure.RIGHT_OBLIQUE, Fissure.LEFT_OBLIQUE)
 _ABSENT_PERCENT, _PLAIN_PERCENT = 15.0, 30.0
-"""Digital patients after a lobectomy: 0 to 8 %; 23 of 24 healthy ones 24 % or more, one whose fissure is missing 1 %.
-Ours, untuned on patients."""
+"""Digital patients after a lobectomy stay below the first, healthy ones above it unless their fissure is incomplete
+(`make unusual-patients`). Ours, untuned on patients."""
 _UP, _BACK = 2, 1
 _ORDER = (
     (Lobe.RUL, Lobe.RLL, _UP, "above"),

@@ -6,6 +6,7 @@ answer. Whatever else arrives, a release, an abort or a foreign answer, is no an
 """
 
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -87,8 +88,9 @@ class StoreLink:
 
     def _answer(self) -> StoreAnswer:
         command, is_last = bytearray(), False
+        deadline = time.monotonic() + self._answer_timeout_s  # for all of it, in however many pieces it comes
         while not is_last:
-            kind, pdu = self._tcp.receive_pdu(self._answer_timeout_s)
+            kind, pdu = self._tcp.receive_pdu(deadline - time.monotonic())
             if kind != P_DATA:
                 raise NoAnswer("the peer ended the association")
             is_last = _take(command, pdu)

@@ -131,6 +131,20 @@ def test_an_answer_that_does_not_end_is_given_up(tmp_path: Path) -> None:
         send(write_series(tmp_path / "ct", 1), to(address))
 
 
+def test_an_answer_in_pieces_without_end_is_given_up_in_time(tmp_path: Path) -> None:
+    def drip(event: Any) -> int:
+        for _ in range(40):
+            event.assoc.dul.send_at_once(data_pdu(fragment(1, 1, b"")))
+            time.sleep(0.1)
+        return 0x0000
+
+    with (
+        scripted_pacs(drip, [CTImageStorage], [ExplicitVRLittleEndian]) as address,
+        pytest.raises(DeliveryInterrupted, match="in time"),
+    ):
+        send(write_series(tmp_path / "ct", 1), to(address, response_timeout_s=0.5))
+
+
 def test_a_peer_that_stops_reading_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as tcp:
         bounded = AssociationSocket.__new__(AssociationSocket)
