@@ -31,10 +31,10 @@ test: $(VENV)/installed-test $(VIEWERS)  ## Run the tests, as many files at a ti
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-totalsegmentator: $(VENV)/installed-test $(VENV)/totalsegmentator  ## The third lobe engine beside TotalSegmentator itself.
-	$(BIN)/python -m pytest -q -s tests/inference/test_totalseg_beside_the_original.py
+	$(BIN)/python -m pytest -q -s tests/inference/totalsegmentator/test_beside_the_original.py
 
 unusual-patients: $(VENV)/installed-test  ## Read every patient of docs/unusual-patients.md and compare with what the page states.
-	$(BIN)/python -m pytest -q tests/inference/test_unusual_patients.py
+	$(BIN)/python -m pytest -q tests/inference/phantom/test_unusual_patients.py
 
 check: $(VENV)/installed-dev  ## Style, types, import contracts, spelling.
 	$(BIN)/ruff check .

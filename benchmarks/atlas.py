@@ -33,11 +33,11 @@ from rich.console import Console
 from rich.table import Table
 
 from inference.anatomy import Fissure, Lobe, Side, lobes_of
-from inference.atlas_lobes import AtlasLobes, draw_lobes
+from inference.atlas.atlas_lobes import AtlasLobes, draw_lobes
+from inference.atlas.lungs import find_lungs
 from inference.images import to_array, to_grid
-from inference.lungs import find_lungs
-from inference.thorax import draw_thorax
-from inference.thorax_build import ThoraxBuild, varied
+from inference.phantom.build import ThoraxBuild, varied
+from inference.phantom.thorax import draw_thorax
 from inference.volumes import CtVolume, LobeMap, SeriesReference
 
 DATA = Path(os.environ.get("PERFUSION_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

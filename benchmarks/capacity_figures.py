@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dicom_node.cases import CaseFolder
+from dicom_node.jobs.cases import CaseFolder
 
 ROUNDS = 3
 
@@ -34,8 +34,8 @@ def measure(ct: Path | None) -> Figures:
     """Let a node process a CT for two archives that confirm, and then each stage of the case again by itself."""
     from benchmarks.capacity import SENDS, durations_in
     from dicom_node.offline import dicom_files
-    from inference.ct_instances import ct_instances
-    from inference.thorax import draw_thorax
+    from inference.ct.instances import ct_instances
+    from inference.phantom.thorax import draw_thorax
     from tests.keeping_pacs import KeepingPacs, keeping_pacs
     from tests.running_node import running_node, save_instances
     from tests.upgrades.stage import STORAGE
@@ -71,7 +71,7 @@ def _stages_s(folder: CaseFolder, site_file: Path) -> dict[str, list[float]]:
             command = [
                 sys.executable,
                 "-m",
-                "dicom_node.child",
+                "dicom_node.work.child",
                 name,
                 str(folder.path),
                 str(site_file),

@@ -16,12 +16,12 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node.attempts import CaseState
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.storage_folder import StorageFolder
 from dicom_node.offline import dicom_files
-from inference.ct_instances import ct_instances
-from inference.thorax import draw_thorax
+from inference.ct.instances import ct_instances
+from inference.phantom.thorax import draw_thorax
 from tests.peers import free_port
 from tests.running_node import RunningNode, running_node, save_instances
 

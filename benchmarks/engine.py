@@ -28,7 +28,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node.attempts import Case
+from dicom_node.jobs.attempts import Case
 from tests.peers import eventually
 from tests.torture.pipeline_hosts import listens_at, processes
 from tests.torture.pipeline_jobs import Job, plain_jobs, scan

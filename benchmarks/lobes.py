@@ -24,10 +24,10 @@ from rich.table import Table
 
 from benchmarks.lobes_weights import SECONDS, make_weights
 from dicom_node.offline import dicom_files
-from inference.ct_series import read_ct_files
+from inference.ct.series import read_ct_files
 from inference.geometry import Grid, Reorientation
-from inference.lungmask_lobes import LOBE_OF_LUNGMASK
-from inference.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
+from inference.lungmask.lungmask_lobes import LOBE_OF_LUNGMASK
+from inference.phantom.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
 from inference.volumes import CtVolume
 
 KINDS = ("stock", "exact", "fast")

@@ -17,8 +17,8 @@ import numpy as np
 
 from inference.geometry import Grid
 from inference.images import to_image
-from inference.lungmask_lobes import LungmaskLobes, LungmaskSettings
-from inference.lungmask_package import import_lungmask
+from inference.lungmask.lungmask_lobes import LungmaskLobes, LungmaskSettings
+from inference.weights.lungmask_package import import_lungmask
 
 MB = 1e6
 

@@ -27,15 +27,15 @@ from jaxtyping import Float32, UInt8
 
 from dicom_node.offline import dicom_files
 from inference.anatomy import Lobe
-from inference.atlas_lobes import AtlasLobes
-from inference.ct_series import read_ct_files
+from inference.atlas.atlas_lobes import AtlasLobes
+from inference.ct.series import read_ct_files
 from inference.geometry import Grid, Reorientation
-from inference.lungmask_lobes import LOBE_OF_LUNGMASK
-from inference.lungmask_package import import_lungmask
-from inference.lungmask_slices import SIDE, enlarged, prepare
-from inference.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
-from inference.thorax_build import ThoraxBuild, varied
+from inference.lungmask.lungmask_lobes import LOBE_OF_LUNGMASK
+from inference.lungmask.slices import SIDE, enlarged, prepare
+from inference.phantom.build import ThoraxBuild, varied
+from inference.phantom.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
 from inference.volumes import CtVolume, LobeMap
+from inference.weights.lungmask_package import import_lungmask
 
 GRID = Grid.axial(
     (30, 256, 256), (11.0, 1.5, 1.5), (-192.0, -190.0, -165.0), frame_of_reference_uid=FRAME_OF_REFERENCE_UID

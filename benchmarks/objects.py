@@ -43,12 +43,12 @@ from dicom_node.objects.rois import Roi, function_rois, lobe_rois, lung_rois
 from dicom_node.objects.segmentation import FUNCTION, LOBES, encode_segmentation
 from dicom_node.objects.source_series import SourceSeries
 from dicom_node.objects.structure_set import encode_structure_set
-from inference.ct_instances import ct_instances
+from inference.ct.instances import ct_instances
 from inference.densitometric import DensitometricBaseline
 from inference.function_regions import find_function_regions
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
-from inference.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
+from inference.phantom.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
 from inference.volumes import FunctionRegions, LobeMap, PerfusionMap
 
 SHAPE = (200, 512, 512)

@@ -19,11 +19,11 @@ from typing import Any
 from pydicom import dcmread
 from rich.console import Console
 
-from dicom_node.attempts import Case, CaseState
-from dicom_node.cases import CaseStore
 from dicom_node.errors import DeliveryError, DemoFailed
-from dicom_node.job_database import JobDatabase
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.attempts import Case, CaseState
+from dicom_node.jobs.cases import CaseStore
+from dicom_node.jobs.job_database import JobDatabase
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, echo, send
 from dicom_node.network.storage_folder import StorageFolder
@@ -128,8 +128,8 @@ def _free_ports() -> tuple[int, int]:
 
 
 def _digital_thorax(folder: Path) -> list[Path]:
-    from inference.ct_instances import ct_instances
-    from inference.thorax import draw_thorax
+    from inference.ct.instances import ct_instances
+    from inference.phantom.thorax import draw_thorax
 
     folder.mkdir(parents=True)
     for number, dataset in enumerate(ct_instances(draw_thorax().ct), start=1):

@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node.attempts import Attempt, Case, Result, standing_attempts
-from dicom_node.delivery_history import instance_states
-from dicom_node.route_mode import DRY_RUN
-from dicom_node.stages import Stage
+from dicom_node.jobs.attempts import Attempt, Case, Result, standing_attempts
+from dicom_node.jobs.delivery_history import instance_states
+from dicom_node.jobs.route_mode import DRY_RUN
+from dicom_node.jobs.stages import Stage
 
 _NUMBER = re.compile(r"-[0-9]{4}$")
 """At the end of an object of which there are many."""

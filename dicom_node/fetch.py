@@ -20,16 +20,16 @@ from typing import Final
 
 import structlog
 
-from dicom_node.attempts import CaseState
 from dicom_node.audit.trail import AuditTrail, audit_folder
-from dicom_node.config import NodeSettings
 from dicom_node.errors import ArchiveError, NeverStarted, NodeBusy, NodeError, PeerUnreachable, RetrievalIncomplete
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.attempts import CaseState
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.network import archive
 from dicom_node.network.archive import AnyPeer
 from dicom_node.network.query import FIND, FoundSeries, FoundStudy
 from dicom_node.reception.arrivals import Arrivals
 from dicom_node.reception.spool import Spool, key_of
+from dicom_node.settings.config import NodeSettings
 
 log = structlog.get_logger()
 

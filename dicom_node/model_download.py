@@ -12,8 +12,8 @@ import requests
 
 from dicom_node.errors import DownloadFailed
 from inference.errors import ModelStoreUnwritable
-from inference.model_store import ModelStore, StoredModel
-from inference.published_weights import PublishedWeights
+from inference.weights.model_store import ModelStore, StoredModel
+from inference.weights.published_weights import PublishedWeights
 
 Progress = Callable[[int, int | None], None]
 """Told the bytes that are here, and how many there will be if the server says so."""

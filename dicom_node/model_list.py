@@ -6,11 +6,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dicom_node.config import NodeSettings
+from dicom_node.settings.config import NodeSettings
 from inference.engine import EngineSettings
 from inference.errors import ModelError, StoredModelDamaged
 from inference.model_card import ModelCard
-from inference.published_weights import PUBLISHED, PublishedWeights
+from inference.weights.published_weights import PUBLISHED, PublishedWeights
 
 _USED_BY = {
     "lungmask": ("lungmask-r231", "lungmask-ltrclobes"),

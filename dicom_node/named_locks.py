@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dicom_node.durable_files import make_directory
 from dicom_node.held_files import locked
-from dicom_node.job_database import JobDatabase
+from dicom_node.jobs.job_database import JobDatabase
 
 if TYPE_CHECKING:
     import psycopg

@@ -12,13 +12,13 @@ from pydicom import dcmread
 from pydicom.misc import is_dicom
 from pydicom.uid import RTStructureSetStorage
 
-from dicom_node.cases import CaseFolder
-from dicom_node.config import NodeSettings
+from dicom_node.jobs.cases import CaseFolder
+from dicom_node.jobs.stages import Stage
 from dicom_node.objects.kinds import ObjectKind
-from dicom_node.orders import Order
 from dicom_node.pipeline import STAGES
-from dicom_node.profile_files import read_profile
-from dicom_node.stages import Stage
+from dicom_node.settings.config import NodeSettings
+from dicom_node.settings.orders import Order
+from dicom_node.settings.profile_files import read_profile
 from inference.errors import EmptySeries
 
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Self
 
-from dicom_node.attempts import AttemptId, Case, CaseState
-from dicom_node.cases import CaseRecord
-from dicom_node.config import NodeSettings
 from dicom_node.errors import NothingHeld, UnknownCase, UnknownSeries
-from dicom_node.job_rows import QueueState
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.attempts import AttemptId, Case, CaseState
+from dicom_node.jobs.cases import CaseRecord
+from dicom_node.jobs.job_rows import QueueState
+from dicom_node.jobs.jobs import JobBook
+from dicom_node.keeping.retention import lock_of
 from dicom_node.named_locks import NamedLocks
 from dicom_node.reception.arrivals import Arrival, Arrivals
 from dicom_node.reception.spool import Spool
-from dicom_node.retention import lock_of
+from dicom_node.settings.config import NodeSettings
 
 NEWEST: Final = 100
 """So many cases are listed unless more are asked for."""

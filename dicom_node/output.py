@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dicom_node.attempts import Case, CaseState, held_since_s
-from dicom_node.cases import CaseRecord
-from dicom_node.priorities import Priority
+from dicom_node.jobs.attempts import Case, CaseState, held_since_s
+from dicom_node.jobs.cases import CaseRecord
+from dicom_node.jobs.priorities import Priority
 from dicom_node.reception.arrivals import Arrival, ArrivalState
 from dicom_node.reception.rules import Rule
 from dicom_node.reception.trial import Trial

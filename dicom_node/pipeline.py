@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 from pydicom import Dataset, dcmread
 
-from dicom_node.cases import CaseFolder
-from dicom_node.config import NodeSettings
 from dicom_node.durable_files import make_directory, write_json, written_durably
 from dicom_node.errors import CheckFailed
-from dicom_node.ladder_files import descent_of
-from dicom_node.result_files import read_ct, read_lobes, read_result, write_ct, write_lobes, write_result
-from dicom_node.stages import Stage
+from dicom_node.jobs.cases import CaseFolder
+from dicom_node.jobs.stages import Stage
+from dicom_node.results.ladder_files import descent_of
+from dicom_node.results.result_files import read_ct, read_lobes, read_result, write_ct, write_lobes, write_result
+from dicom_node.settings.config import NodeSettings
 from inference import engine
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def read(case: CaseFolder, settings: NodeSettings) -> None:
     Raises:
         UnusableSeries: the instances are no CT volume; the case is rejected.
     """
-    from inference.ct_series import read_ct_files
+    from inference.ct.series import read_ct_files
 
     case.show_progress("reading the series")
     most_mb = settings.limits.read_memory_mb
@@ -68,7 +68,7 @@ def perfuse(case: CaseFolder, settings: NodeSettings) -> None:
         ModelError: a model is absent or not the one that was approved.
         OutOfMemory: the network has no other way to run; see `inference.execution`.
     """
-    from dicom_node.subtraction import exclusion_of
+    from dicom_node.structures.subtraction import exclusion_of
 
     model = engine.build_perfusion_model(settings.engine)
     ct, found = read_ct(case.ct), read_lobes(case.lobes)
@@ -92,11 +92,11 @@ def encode(case: CaseFolder, settings: NodeSettings) -> None:
     Raises:
         EncodingError: an object could not be made.
     """
-    from dicom_node.encoding import Material, encoded_objects
     from dicom_node.objects.object_file import write_object
     from dicom_node.objects.provenance import EarlierInstance, result_context
-    from dicom_node.results import PublishedResult, ResultLedger
-    from dicom_node.summary import draw_summary
+    from dicom_node.results.encoding import Material, encoded_objects
+    from dicom_node.results.ledger import PublishedResult, ResultLedger
+    from dicom_node.results.summary import draw_summary
 
     case.show_progress("making the DICOM objects")
     ct, result = read_ct(case.ct), read_result(case.result)
@@ -135,7 +135,7 @@ def check(case: CaseFolder, settings: NodeSettings) -> None:
         ResultOvertaken: another result of the same CT was published since `encode`; that stage is done once more.
     """
     from dicom_node.checks.check import check_result
-    from dicom_node.results import PublishedResult, ResultLedger
+    from dicom_node.results.ledger import PublishedResult, ResultLedger
 
     case.show_progress("checking the objects")
     result = read_result(case.result)

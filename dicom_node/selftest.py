@@ -1,6 +1,6 @@
 """Decoders and engines against answers that are known, at every start of the node.
 
-A transfer syntax that is accepted and does not decode in this installation (`inference.ct_decoders`), a wrong side, a
+A transfer syntax that is accepted and does not decode in this installation (`inference.ct.decoders`), a wrong side, a
 map upside down, a missing lobe or an unusable model stops the start here, before the first patient. Coarse on purpose,
 so that it takes seconds; it proves that the installation works, not that a model is good.
 """
@@ -8,12 +8,12 @@ so that it takes seconds; it proves that the installation works, not that a mode
 import numpy as np
 from pydicom.uid import UID
 
-from dicom_node.config import NodeSettings
 from dicom_node.errors import SelfTestFailed
+from dicom_node.settings.config import NodeSettings
 from inference.anatomy import Lobe, Side
-from inference.ct_decoders import undecodable
+from inference.ct.decoders import undecodable
 from inference.engine import PerfusionResult, build_engine
-from inference.thorax import DEFAULT_GRID, DigitalThorax, draw_thorax
+from inference.phantom.thorax import DEFAULT_GRID, DigitalThorax, draw_thorax
 
 LEAST_LUNG_DICE = 0.85
 """Per side. Far below what either lobe engine reaches on the thorax, far above what a swapped side would give."""

@@ -30,9 +30,9 @@ from dicom_node.reception.encoded_dataset import read_header
 from dicom_node.reception.part10 import file_preamble
 from dicom_node.reception.rules import Action, Condition, Is, Matches, OneOf, Rule, Within, decide
 from dicom_node.reception.series_facts import read_series_facts
-from inference.ct_headers import FEWEST_SLICES
-from inference.ct_instances import ct_instances
-from inference.ct_series import read_ct_files, read_ct_series
+from inference.ct.headers import FEWEST_SLICES
+from inference.ct.instances import ct_instances
+from inference.ct.series import read_ct_files, read_ct_series
 from inference.errors import UnusableSeries
 from inference.geometry import Grid
 from inference.volumes import CtVolume, SeriesReference

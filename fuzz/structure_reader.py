@@ -11,10 +11,10 @@ from pathlib import Path
 from dicom_node.errors import InvalidInstance
 from dicom_node.reception.encoded_dataset import read_header
 from dicom_node.reception.part10 import file_preamble
-from dicom_node.structures import StructureStore
-from dicom_node.subtraction import SubtractionRule, exclusion_of
+from dicom_node.structures.structure_sets import StructureStore
+from dicom_node.structures.subtraction import SubtractionRule, exclusion_of
 from fuzz.series_reader import SYNTAXES, good_series
-from inference.ct_series import read_ct_series
+from inference.ct.series import read_ct_series
 from inference.volumes import CtVolume
 
 RULE = SubtractionRule((".*",), margin_mm=1.0)

@@ -27,10 +27,8 @@ from inference.execution import Descent, ExecutionRecord, Rung, climb_down
 from inference.function_regions import DEFAULT_RULE, find_function_regions
 from inference.lobar import lobar_perfusion
 from inference.lobes import LobeSegmenter
-from inference.model_store import ModelStore
 from inference.perfusion import PerfusionModel
-from inference.published_weights import TOTALSEGMENTATOR_LOBES
-from inference.quality import (
+from inference.quality.checks import (
     BY_THE_TABLE,
     Finding,
     QualityPolicy,
@@ -49,6 +47,8 @@ from inference.volumes import (
     PerfusionMap,
     SeriesReference,
 )
+from inference.weights.model_store import ModelStore
+from inference.weights.published_weights import TOTALSEGMENTATOR_LOBES
 
 Progress = Callable[[str], None]
 FROM_THE_TOP = Descent()
@@ -262,7 +262,7 @@ def build_segmenter(settings: EngineSettings) -> LobeSegmenter:
         ModelError: one of them cannot be used; each leaf says why and what to do.
     """
     if settings.lobes == "lungmask":
-        from inference.lungmask_lobes import LungmaskLobes, LungmaskSettings
+        from inference.lungmask.lungmask_lobes import LungmaskLobes, LungmaskSettings
 
         return LungmaskLobes(
             LungmaskSettings(
@@ -275,13 +275,13 @@ def build_segmenter(settings: EngineSettings) -> LobeSegmenter:
             )
         )
     if settings.lobes == "totalsegmentator":
-        from inference.totalseg_lobes import TotalSegmentatorLobes
+        from inference.totalsegmentator.totalseg_lobes import TotalSegmentatorLobes
 
         store = ModelStore(settings.model_store or Path("models"))
         if settings.model_store is None:
             raise store.absent(TOTALSEGMENTATOR_LOBES.name)
         return TotalSegmentatorLobes(store.require(TOTALSEGMENTATOR_LOBES.name), settings.device)
-    from inference.atlas_lobes import AtlasLobes
+    from inference.atlas.atlas_lobes import AtlasLobes
 
     return AtlasLobes()
 

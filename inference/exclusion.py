@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from inference.findings import Finding, Severity
 from inference.geometry import Box, Grid
+from inference.quality.findings import Finding, Severity
 from inference.volumes import FunctionRegions, require_same_grid
 
 

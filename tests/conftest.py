@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inference.geometry import Grid
-from inference.thorax import FRAME_OF_REFERENCE_UID, DigitalThorax, draw_thorax
+from inference.phantom.thorax import FRAME_OF_REFERENCE_UID, DigitalThorax, draw_thorax
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dicom_node.attempts import AttemptId
-from dicom_node.job_database import JobDatabase, server_database
-from dicom_node.queues import APPLICATION_VERSION, DELIVERY_WORKFLOW, STAGE_WORKFLOW, queue_of
+from dicom_node.jobs.attempts import AttemptId
+from dicom_node.jobs.job_database import JobDatabase, server_database
+from dicom_node.jobs.queues import APPLICATION_VERSION, DELIVERY_WORKFLOW, STAGE_WORKFLOW, queue_of
 
 Output = dict[str, Any]
 

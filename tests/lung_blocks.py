@@ -3,10 +3,10 @@
 import numpy as np
 
 from inference.anatomy import Lobe
-from inference.findings import Finding, Severity
 from inference.geometry import Grid
-from inference.lobe_figures import LobeFigures
 from inference.model_card import ModelIdentity
+from inference.quality.findings import Finding, Severity
+from inference.quality.lobe_figures import LobeFigures
 from inference.volumes import CtVolume, LobeMap, SeriesReference
 
 NETWORK = ModelIdentity("network", "1", weights_sha256="ab" * 32)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from inference.lungmask_package import import_lungmask
+from inference.weights.lungmask_package import import_lungmask
 
 
 def network(classes: int) -> Any:

@@ -5,9 +5,9 @@ import signal
 import sys
 from pathlib import Path
 
-from dicom_node.cases import CaseFolder
-from dicom_node.child import SELF_TEST
-from dicom_node.programs import Programs
+from dicom_node.jobs.cases import CaseFolder
+from dicom_node.processes.programs import Programs
+from dicom_node.work.child import SELF_TEST
 from tests.torture import stub_node, stub_stage
 
 

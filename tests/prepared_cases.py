@@ -7,13 +7,13 @@ from typing import Any
 
 from pydicom.uid import MRImageStorage
 
-from dicom_node.cases import CaseFolder, CaseRecord
-from dicom_node.config import NodeSettings
 from dicom_node.durable_files import make_directory, write_json
-from dicom_node.job_engine import JobEngine
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.cases import CaseFolder, CaseRecord
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.network.addresses import AeAddress
-from dicom_node.roles import Role
+from dicom_node.processes.roles import Role
+from dicom_node.serving.job_engine import JobEngine
+from dicom_node.settings.config import NodeSettings
 from tests.small_ct import small_ct, write_file
 
 

@@ -20,13 +20,13 @@ from typing import Any
 
 import structlog
 
-from dicom_node.cases import CaseStore
-from dicom_node.job_database import JobDatabase
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.cases import CaseStore
+from dicom_node.jobs.job_database import JobDatabase
+from dicom_node.jobs.jobs import JobBook
+from dicom_node.keeping.removal_proof import RemovalLog
+from dicom_node.keeping.retention import Retention
 from dicom_node.named_locks import NamedLocks
-from dicom_node.removal_proof import RemovalLog
-from dicom_node.retention import Retention
-from dicom_node.retention_policy import RetentionPolicy
+from dicom_node.settings.retention_policy import RetentionPolicy
 
 _EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree")
 LATER_S = 4e9

@@ -14,11 +14,11 @@ from typing import Any
 
 from pydicom import Dataset
 
-from dicom_node.attempts import Case
-from dicom_node.cases import CaseFolder, CaseStore
 from dicom_node.errors import DeliveryError
-from dicom_node.job_database import JobDatabase
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.attempts import Case
+from dicom_node.jobs.cases import CaseFolder, CaseStore
+from dicom_node.jobs.job_database import JobDatabase
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, echo, send
 from tests.peers import eventually, free_port, listens

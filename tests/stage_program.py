@@ -1,4 +1,4 @@
-"""Stands where `dicom_node.child` stands and misbehaves: `python -m tests.stage_program STAGE CASE SITE PARENT`.
+"""Stands where `dicom_node.work.child` stands and misbehaves: `python -m tests.stage_program STAGE CASE SITE PARENT`.
 
 What it does stands in the file `plan-<stage>.json` of the case: what the first run does, the second, and so on; the
 last one repeats. The file `runs-<stage>` counts them. Processes that it starts write their ids into `started`.
@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dicom_node.child import GAVE_UP, OUT_OF_MEMORY, REJECTED, WENT_BACK
-from dicom_node.orphans import die_with_parent
+from dicom_node.processes.orphans import die_with_parent
+from dicom_node.work.child import GAVE_UP, OUT_OF_MEMORY, REJECTED, WENT_BACK
 
 FOREVER_S = 600
 FAMILY = 3
@@ -113,8 +113,8 @@ def _note(folder: Path, pid: int) -> None:
 
 def _network(folder: Path, stage: str, how: str) -> int:
     """A network that needs so many MB at the top of its ladder, a quarter of it below, and `how` may kill it there."""
-    from dicom_node.cases import CaseFolder
-    from dicom_node.ladder_files import descent_of
+    from dicom_node.jobs.cases import CaseFolder
+    from dicom_node.results.ladder_files import descent_of
     from inference.errors import OutOfMemory
     from inference.execution import Execution, ExecutionRecord, climb_down, ladder_of
 

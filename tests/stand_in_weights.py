@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from inference.anatomy import Lobe
-from inference.lungmask_package import import_lungmask
-from inference.published_weights import PUBLISHED, PublishedWeights
+from inference.weights.lungmask_package import import_lungmask
+from inference.weights.published_weights import PUBLISHED, PublishedWeights
 
 DATASET = "Dataset291_TotalSegmentator_part1_organs_1559subj"
 TRAINER = "nnUNetTrainerNoMirroring__nnUNetPlans__3d_fullres"

@@ -13,11 +13,11 @@ from typing import Any
 
 import psutil
 
-from dicom_node.attempts import Case
-from dicom_node.cases import CaseStore
 from dicom_node.errors import NeverStarted
-from dicom_node.job_database import JobDatabase, server_database
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.attempts import Case
+from dicom_node.jobs.cases import CaseStore
+from dicom_node.jobs.job_database import JobDatabase, server_database
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.network.addresses import AeAddress
 from tests.peers import eventually, free_port, listens
 

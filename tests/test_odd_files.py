@@ -12,8 +12,8 @@ from dicom_node.errors import InvalidInstance
 from dicom_node.network.acceptance import STORAGE_CLASSES
 from dicom_node.network.receiver import ReceiverSettings
 from dicom_node.reception.encoded_dataset import read_header
-from inference.ct_pixels import slice_hu
-from inference.ct_series import read_ct_files, read_ct_series
+from inference.ct.pixels import slice_hu
+from inference.ct.series import read_ct_files, read_ct_series
 from inference.errors import UnusableSeries
 from tests.odd_files import ODD_FILES, Outcome, Reception, odd_paths
 

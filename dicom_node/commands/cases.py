@@ -29,7 +29,7 @@ def jobs(
 ) -> None:
     """List cases, the newest last, and series that are arriving, wait, or were put aside."""
     from dicom_node import output
-    from dicom_node.attempts import CaseState
+    from dicom_node.jobs.attempts import CaseState
     from dicom_node.operations import NEWEST
 
     try:

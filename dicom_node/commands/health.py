@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dicom_node.commands.site import AsJson, Site, console, read_site
-from dicom_node.roles import ALL_ROLES, Role
+from dicom_node.processes.roles import ALL_ROLES, Role
 
 app = typer.Typer(help="Messages to people: what failed, waits, is late, or ails the node.", no_args_is_help=True)
 
@@ -24,11 +24,11 @@ def health(
     from functools import partial
 
     from dicom_node import output
-    from dicom_node.job_watch import JobWatch
-    from dicom_node.jobs import JobBook
-    from dicom_node.node_checks import ENGINES, Weight
-    from dicom_node.node_watch import looks
-    from dicom_node.status_page import check_fields
+    from dicom_node.jobs.jobs import JobBook
+    from dicom_node.watching.job_watch import JobWatch
+    from dicom_node.watching.node_checks import ENGINES, Weight
+    from dicom_node.watching.node_watch import looks
+    from dicom_node.watching.status_page import check_fields
 
     settings = read_site(config)
     jobs = JobWatch(partial(JobBook, settings.database, settings.cases()))
@@ -56,8 +56,8 @@ def send_test(
     """Send a test message now, past the queue, and say what became of it. Ends with status 1 if one did not arrive."""
     import time
 
-    from dicom_node.alert_settings import AlertEvent
-    from dicom_node.alerts import Happening, brought
+    from dicom_node.settings.alert_settings import AlertEvent
+    from dicom_node.watching.alerts import Happening, brought
 
     settings = read_site(config)
     alerts = [alert for alert in settings.alerts if name in (None, alert.name)]

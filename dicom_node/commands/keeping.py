@@ -8,7 +8,7 @@ import typer
 from dicom_node.commands.site import Site, case_id, console, read_site
 
 if TYPE_CHECKING:
-    from dicom_node.retention import Retention
+    from dicom_node.keeping.retention import Retention
 
 
 def retire(
@@ -17,8 +17,8 @@ def retire(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go and why, and remove nothing.")] = False,
 ) -> None:
     """Remove cases that have arrived everywhere, with a proof of it. The running node does this by itself."""
-    from dicom_node.removable import kept_because
-    from dicom_node.retention import node_retention
+    from dicom_node.keeping.removable import kept_because
+    from dicom_node.keeping.retention import node_retention
 
     settings = read_site(config)
     with node_retention(settings) as keeper:
@@ -39,7 +39,7 @@ def retire(
 def _removed(keeper: "Retention", case: str) -> list[str]:
     """Remove one case, or all whose time has come, while neither a backup nor the node itself is at it."""
     from dicom_node.errors import CaseNotRemovable
-    from dicom_node.retention import REMOVING
+    from dicom_node.keeping.retention import REMOVING
 
     with keeper.locks.try_hold(REMOVING) as held:
         if not held:
@@ -59,7 +59,7 @@ def backup(
     ] = False,
 ) -> None:
     """Back up a node while it runs: its database, then its files; what has not changed takes no space again."""
-    from dicom_node.backup import back_up
+    from dicom_node.keeping.backup import back_up
 
     made = back_up(read_site(config), folder, keep=keep, files_only=files_only)
     console.print(f"{made.path}: {made.files} files, {made.new_mb:.1f} MB new of {made.size_mb:.1f} MB", soft_wrap=True)
@@ -70,7 +70,7 @@ def restore(
     config: Site = None,
 ) -> None:
     """Put a backup back where the site file says, which must be empty; every file is compared with its checksum."""
-    from dicom_node.backup import restore as put_back
+    from dicom_node.keeping.backup import restore as put_back
 
     files = put_back(read_site(config), folder)
     console.print(f"restored {files} files; start the node as usual")

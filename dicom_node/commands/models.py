@@ -8,8 +8,8 @@ import typer
 from dicom_node.commands.site import AsJson, Site, console, read_site
 
 if TYPE_CHECKING:
-    from dicom_node.config import NodeSettings
-    from inference.model_store import StoredModel
+    from dicom_node.settings.config import NodeSettings
+    from inference.weights.model_store import StoredModel
 
 app = typer.Typer(help="Put weights for the lobe engines onto this machine, with or without internet.")
 
@@ -53,7 +53,7 @@ def fetch_model(name: Name, config: Site = None, url: Mirror = "", silence_s: Si
 
     from dicom_node.errors import DownloadFailed
     from dicom_node.model_download import fetch, shown
-    from inference.published_weights import published
+    from inference.weights.published_weights import published
 
     settings, weights = read_site(config, default=True), published(name)
     if not weights.sha256_start:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dicom_node.commands.site import AsJson, Site, console, read_site
-from dicom_node.roles import ALL_ROLES, Role
+from dicom_node.processes.roles import ALL_ROLES, Role
 
 
 def serve(
@@ -19,7 +19,7 @@ def serve(
 ) -> None:
     """Run the node until it is stopped."""
     from dicom_node.logs import configure_logs
-    from dicom_node.service import serve as run
+    from dicom_node.serving.service import serve as run
 
     if not re.fullmatch(r"[A-Za-z0-9-]{1,40}", name):
         raise typer.BadParameter("letters, digits and hyphens only", param_hint="--name")

@@ -18,7 +18,7 @@ AsToml = Annotated[bool, typer.Option("--toml", help="The rules that come with t
 def list_rules(config: Site = None, as_json: AsJson = False, as_toml: AsToml = False) -> None:
     """List the rules in force, in the order in which they are asked."""
     from dicom_node import output
-    from dicom_node.rule_files import default_rules_text
+    from dicom_node.settings.rule_files import default_rules_text
 
     if as_toml:
         console.file.write(default_rules_text())

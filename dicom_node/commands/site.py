@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from dicom_node.config import NodeSettings
     from dicom_node.network.requestor import Peer as CalledPeer
     from dicom_node.network.web_peer import DicomwebPeer
+    from dicom_node.settings.config import NodeSettings
 
 console = Console(highlight=False)
 
@@ -24,7 +24,7 @@ Peer = Annotated[str, typer.Argument(help="AETITLE@host:port, or the name of a d
 
 def read_site(config: Path | None, *, default: bool = False) -> "NodeSettings":
     """The settings of the site file; `default`: those built in, where no file is named and there is no ./site.toml."""
-    from dicom_node.config import parse_settings, read_settings
+    from dicom_node.settings.config import parse_settings, read_settings
 
     path = config or Path("site.toml")
     if config is None and default and not path.exists():

@@ -25,7 +25,7 @@ from dicom_node.network.access import (
 )
 from dicom_node.network.commitment_messages import FAILURE_REASONS, MAXIMUM_INSTANCES, PUSH_MODEL
 from dicom_node.network.receiver import ReceiverSettings
-from inference.ct_frames import CT_CLASSES
+from inference.ct.frames import CT_CLASSES
 
 FURTHER_STATUSES: Final[Mapping[str, str]] = {
     "SpoolFull": "less free disk than `minimum_free_mb`, or the disk is full; send again later",

@@ -18,10 +18,10 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from inference.anatomy import Lobe
-from inference.atlas_lobes import AtlasLobes, draw_lobes
-from inference.ct_series import read_ct_files
+from inference.atlas.atlas_lobes import AtlasLobes, draw_lobes
+from inference.atlas.lungs import find_lungs
+from inference.ct.series import read_ct_files
 from inference.geometry import Grid, Reorientation
-from inference.lungs import find_lungs
 from inference.volumes import CtVolume
 
 COLOURS = {

@@ -8,8 +8,8 @@ from dicom_node.documents.page import table
 from dicom_node.objects import codes
 from dicom_node.objects.codes import CodedTerm, Structure
 from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
-from dicom_node.orders import DEFAULT_KINDS, NEEDS
-from dicom_node.profile_files import read_profile, shipped_profiles
+from dicom_node.settings.orders import DEFAULT_KINDS, NEEDS
+from dicom_node.settings.profile_files import read_profile, shipped_profiles
 from inference.anatomy import Lobe, Side
 
 

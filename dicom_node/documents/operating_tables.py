@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from dicom_node.alert_settings import AlertEvent
 from dicom_node.documents.page import Tables, table
-from dicom_node.job_metrics import LOOKED_UP
 from dicom_node.metrics import COUNTED, Metric
-from dicom_node.node_checks import KINDS, Weight
+from dicom_node.settings.alert_settings import AlertEvent
+from dicom_node.watching.job_metrics import LOOKED_UP
+from dicom_node.watching.node_checks import KINDS, Weight
 
 _TOLD: dict[AlertEvent, str] = {
     AlertEvent.FAILED: "a case is FAILED: attempts are used up, it crashed too often, or a destination refused it",

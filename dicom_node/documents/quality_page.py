@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 
 from dicom_node.documents.page import table
-from inference.quality_table import CHECKS, Check, Range
+from inference.quality.table import CHECKS, Check, Range
 
 
 def checks_table() -> str:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticUndefined
 from dicom_node.documents.page import Tables, table
 from dicom_node.network.tls import TLS_1_2_CIPHERS
 from dicom_node.reception.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from dicom_node.site_file import SiteFile
+from dicom_node.settings.site_file import SiteFile
 
 
 def identity_table() -> str:

@@ -24,7 +24,7 @@ from pynetdicom.sop_class import (
 )
 
 from dicom_node.errors import InstanceConflict, InstanceMismatch, InvalidInstance, SpoolError, SpoolFull
-from inference.ct_syntaxes import LOSSLESS
+from inference.ct.syntaxes import LOSSLESS
 
 STORAGE_CLASSES: Final = (
     CTImageStorage,

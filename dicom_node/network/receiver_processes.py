@@ -20,9 +20,9 @@ from typing import Final
 
 import structlog
 
-from dicom_node.kept_process import KeptProcess, tell
 from dicom_node.network.connection_slots import ConnectionSlots
 from dicom_node.network.receiver_process import ReceiverParts
+from dicom_node.processes.kept_process import KeptProcess, tell
 
 log = structlog.get_logger()
 

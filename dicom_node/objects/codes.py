@@ -10,7 +10,7 @@ from enum import StrEnum
 from pydicom.dataset import Dataset
 
 from inference.anatomy import Lobe, Side
-from inference.findings import Severity
+from inference.quality.findings import Severity
 
 PRIVATE_SCHEME = "99PERFNODE"
 """Coding scheme of the concepts that no standard has; declared in (0008,0110) wherever it is used (PS3.3 C.12.1)."""

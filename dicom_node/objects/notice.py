@@ -18,12 +18,12 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_node.errors import EncodingError
-from dicom_node.notice_page import NoticeTexts, draw_notice
 from dicom_node.objects.identifiers import uid_from
 from dicom_node.objects.kinds import ObjectKind, ObjectRole
 from dicom_node.objects.provenance import Equipment, ascii_text, software_version
 from dicom_node.objects.secondary_capture import write_picture
 from dicom_node.objects.source_series import SourceSeries
+from dicom_node.pages.notice_page import NoticeTexts, draw_notice
 
 ROLE = ObjectRole(ObjectKind.REFUSAL_NOTICE)
 SAME = ("StudyInstanceUID", "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")

@@ -1,8 +1,8 @@
 """What planning systems want differently in an RT Structure Set, as one frozen choice.
 
-Profiles are small TOML files (`configs/profiles/`); `dicom_node.profile_files` reads them. What holds for everybody
-(numbers of at most 16 bytes, names of at most 16 characters, implicit VR, keyholes, exact planes) is no choice and
-stands in `structure_set`.
+Profiles are small TOML files (`configs/profiles/`); `dicom_node.settings.profile_files` reads them. What holds for
+everybody (numbers of at most 16 bytes, names of at most 16 characters, implicit VR, keyholes, exact planes) is no
+choice and stands in `structure_set`.
 """
 
 import hashlib

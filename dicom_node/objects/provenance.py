@@ -19,9 +19,9 @@ from dicom_node.objects.identifiers import Identifiers
 from dicom_node.objects.kinds import ObjectRole
 from dicom_node.objects.source_series import EQUIPMENT, SourceSeries
 from dicom_node.reception.part10 import IMPLEMENTATION_CLASS_UID
-from inference.ct_series import content_digest
-from inference.findings import Finding, Severity
+from inference.ct.series import content_digest
 from inference.model_card import ModelIdentity
+from inference.quality.findings import Finding, Severity
 from inference.volumes import CtVolume
 
 if TYPE_CHECKING:  # objects need the fields of a result, not the engine and what it loads

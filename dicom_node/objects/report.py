@@ -29,9 +29,9 @@ from dicom_node.objects.provenance import ResultContext, ascii_text
 from dicom_node.objects.rois import Roi, function_rois, lobe_rois, lung_rois
 from dicom_node.objects.segmentation import segment_numbers
 from inference.anatomy import Lobe, Side, lobes_of
-from inference.findings import Finding, Severity
 from inference.lobar import together
 from inference.model_card import ModelIdentity
+from inference.quality.findings import Finding, Severity
 from inference.volumes import LobarPerfusion
 
 if TYPE_CHECKING:  # a report needs the fields of a result, not the engine and what it loads

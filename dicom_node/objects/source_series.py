@@ -23,7 +23,7 @@ from pydicom.tag import Tag
 from pydicom.valuerep import PersonName, format_number_as_ds
 
 from dicom_node.errors import EncodingError
-from inference.ct_frames import frame_headers, is_multi_frame
+from inference.ct.frames import frame_headers, is_multi_frame
 from inference.geometry import Grid
 from inference.volumes import LossyCompression, SeriesReference
 
@@ -69,7 +69,7 @@ class SourceSeries:
 
     headers: tuple[Dataset, ...]
     """In slice order: header k is slice k of every array. A frame of a multi-frame image has a header of its own, with
-    its number as Referenced Frame Number (`inference.ct_frames`)."""
+    its number as Referenced Frame Number (`inference.ct.frames`)."""
 
     @classmethod
     def of(cls, datasets: Iterable[Dataset], reference: SeriesReference, lossy: LossyCompression | None = None) -> Self:

@@ -14,11 +14,11 @@ from typing import Final, Protocol
 
 import structlog
 
-from dicom_node.cases import CaseFolder, CaseRecord, CaseStore, case_id_of
 from dicom_node.durable_files import link_durably, make_directory, rename_directory, sync_directory
 from dicom_node.errors import code_of
-from dicom_node.jobs import JobBook
-from dicom_node.priorities import Priority
+from dicom_node.jobs.cases import CaseFolder, CaseRecord, CaseStore, case_id_of
+from dicom_node.jobs.jobs import JobBook
+from dicom_node.jobs.priorities import Priority
 from dicom_node.reception.rules import Rule, decide
 from dicom_node.reception.series_facts import read_series_facts
 from dicom_node.reception.shelf import Shelf

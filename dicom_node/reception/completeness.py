@@ -17,7 +17,7 @@ import structlog
 from pydicom.uid import CTImageStorage
 
 from dicom_node.reception.series_facts import SeriesFacts
-from inference.ct_headers import GAP_FACTOR
+from inference.ct.headers import GAP_FACTOR
 
 SLICES_MISSING: Final = "SLICES_MISSING"
 COUNT_DIFFERS: Final = "COUNT_DIFFERS"

@@ -18,10 +18,10 @@ from typing import Final, Self, TypeVar
 
 import structlog
 
-from dicom_node.cases import CaseStore
 from dicom_node.durable_files import remove_abandoned_parts
 from dicom_node.errors import SeriesNotComplete, code_of
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.cases import CaseStore
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.reception.arrivals import CONFLICT, INTERRUPTED, Arrivals
 from dicom_node.reception.case_opening import CaseOpening, Locks, NoLocks, Origin, Structures
 from dicom_node.reception.completeness import ArchiveCounts, CompletenessSettings, CountInstances, Doubt

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from pydicom.uid import UID
 
-from dicom_node.priorities import Priority
+from dicom_node.jobs.priorities import Priority
 from dicom_node.reception.series_facts import SeriesFacts
 
 UNMATCHED: Final = "unmatched"

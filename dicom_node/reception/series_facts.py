@@ -18,7 +18,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import RTStructureSetStorage
 
 from dicom_node.reception.series_phase import PHASE_KEYWORDS, Phase, phase_of
-from inference.ct_headers import COSINE_TOLERANCE, DUPLICATE_TOLERANCE_MM
+from inference.ct.headers import COSINE_TOLERANCE, DUPLICATE_TOLERANCE_MM
 
 AXIAL_COSINE: Final = 0.94
 """A plane is called axial, coronal or sagittal when its normal lies within 20 degrees of that axis, else oblique."""

@@ -17,13 +17,13 @@ from dicom_node.objects.provenance import ResultContext, result_context
 from dicom_node.objects.report import encode_report
 from dicom_node.objects.segmentation import FUNCTION, LOBES, encode_segmentation
 from dicom_node.objects.structure_set import encode_structure_set
-from dicom_node.summary import summary_pdf, summary_pixels
+from dicom_node.results.summary import summary_pdf, summary_pixels
 from inference.anatomy import Lobe, Side
-from inference.ct_instances import ct_instances
-from inference.ct_series import read_ct_series
+from inference.ct.instances import ct_instances
+from inference.ct.series import read_ct_series
 from inference.engine import EngineSettings, PerfusionResult, build_engine
 from inference.geometry import Grid
-from inference.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
+from inference.phantom.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
 from inference.volumes import CtVolume
 
 THORAX, COARSE, A0001 = "digital thorax", "coarse anisotropic thorax", "A0001"

@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset
 
 from dicom_node.objects.provenance import ResultContext, result_context
 from inference.anatomy import Lobe
-from inference.ct_instances import ct_instances
-from inference.ct_series import read_ct_series
+from inference.ct.instances import ct_instances
+from inference.ct.series import read_ct_series
 from inference.engine import PerfusionResult
 from inference.function_regions import DEFAULT_RULE
 from inference.geometry import Grid

@@ -15,8 +15,8 @@ from dicom_node.objects.mr_twin import encode_mr_twin
 from dicom_node.objects.parametric_map import encode_parametric_map
 from dicom_node.objects.segmentation import FUNCTION, LOBES, encode_segmentation
 from dicom_node.objects.structure_set import encode_structure_set
-from inference.ct_headers import AXIS_TOLERANCE_DEG
-from inference.ct_series import read_ct_series
+from inference.ct.headers import AXIS_TOLERANCE_DEG
+from inference.ct.series import read_ct_series
 from inference.errors import UnsupportedOrientation
 from tests.conformance.phantoms import Direction, NumberedPhantom, Scan, read_phantom
 from tests.conformance.readers import (

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from dicom_node.objects.kinds import ObjectKind
 from dicom_node.objects.structure_set import encode_structure_set
-from dicom_node.profile_files import read_profile, shipped_profiles
+from dicom_node.settings.profile_files import read_profile, shipped_profiles
 from tests.conformance.cases import A0001, COARSE, THORAX, Case
 from tests.conformance.validators import dcentvfy, dciodvfy, dicom_validator
 

@@ -51,7 +51,7 @@ def test_help_loads_no_heavy_library(module: str) -> None:
 
 def test_the_serving_process_loads_no_imaging_library() -> None:
     code = (
-        "import sys, dicom_node.service; "
+        "import sys, dicom_node.serving.service; "
         "print([m for m in ('torch', 'monai', 'SimpleITK', 'lungmask', 'highdicom', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

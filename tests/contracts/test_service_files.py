@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.roles import Role
-from dicom_node.watch_settings import WatchdogSettings
+from dicom_node.processes.roles import Role
+from dicom_node.settings.watch_settings import WatchdogSettings
 from tests.peers import program
 
 UNITS = Path(__file__).parents[2] / "configs" / "systemd"

@@ -8,20 +8,20 @@ import pytest
 from pydicom import Dataset, dcmread
 from rich.console import Console
 
-from dicom_node.cases import CaseFolder
 from dicom_node.checks.check import check_files
-from dicom_node.config import parse_settings
-from dicom_node.lobar_rows import lobar_rows
+from dicom_node.jobs.cases import CaseFolder
+from dicom_node.jobs.stages import Stage
 from dicom_node.offline import with_order
 from dicom_node.output import print_lobar_table
+from dicom_node.pages.lobar_rows import lobar_rows
 from dicom_node.pipeline import STAGES
-from dicom_node.result_files import read_result
-from dicom_node.stages import Stage
+from dicom_node.results.result_files import read_result
+from dicom_node.settings.config import parse_settings
 from inference.anatomy import Lobe, Side
-from inference.ct_instances import ct_instances
+from inference.ct.instances import ct_instances
 from inference.errors import ImplausibleResult
-from inference.findings import Severity
-from inference.thorax import ThoraxVariant, draw_thorax
+from inference.phantom.thorax import ThoraxVariant, draw_thorax
+from inference.quality.findings import Severity
 from tests.conftest import COARSE
 from tests.rt_structures import written
 

@@ -12,7 +12,7 @@ import pytest
 from dicom_node.errors import DownloadFailed
 from dicom_node.model_download import fetch, shown
 from inference.errors import InferenceError, ModelStoreUnwritable, UnusableWeights, WeightsDigestMismatch
-from inference.model_store import ModelStore
+from inference.weights.model_store import ModelStore
 from tests.certificates import certificates
 from tests.peers import free_port
 from tests.stand_in_weights import known_as, lungmask_file

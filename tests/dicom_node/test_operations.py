@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from dicom_node.attempts import CaseState
-from dicom_node.config import NodeSettings, parse_settings
 from dicom_node.errors import NothingHeld, UnknownDestination
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.attempts import CaseState
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.network.addresses import AeAddress
 from dicom_node.operations import Operations
-from dicom_node.roles import Role
+from dicom_node.processes.roles import Role
+from dicom_node.settings.config import NodeSettings, parse_settings
 from tests.keeping_pacs import KeepingPacs, keeping_pacs
 from tests.peers import eventually, free_port
 from tests.prepared_cases import destination, engine, object_uid, prepare_case, queue_deliveries

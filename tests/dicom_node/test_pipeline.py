@@ -14,20 +14,20 @@ from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset
 from pydicom.uid import JPEGLSLossless, JPEGLSNearLossless
 
-from dicom_node.cases import CaseFolder
 from dicom_node.checks.check import check_files
-from dicom_node.config import NodeSettings, parse_settings
+from dicom_node.jobs.cases import CaseFolder
+from dicom_node.jobs.stages import Stage
 from dicom_node.objects.provenance import result_context
 from dicom_node.objects.source_series import SourceSeries
 from dicom_node.offline import process_folder, with_order
 from dicom_node.pipeline import STAGES, case_headers
-from dicom_node.result_files import read_ct, read_lobes, read_result, write_lobes
-from dicom_node.stages import Stage
-from dicom_node.subtraction import SubtractionRule
-from inference.ct_instances import ct_instances
+from dicom_node.results.result_files import read_ct, read_lobes, read_result, write_lobes
+from dicom_node.settings.config import NodeSettings, parse_settings
+from dicom_node.structures.subtraction import SubtractionRule
+from inference.ct.instances import ct_instances
 from inference.errors import LossyCompressed
 from inference.execution import ExecutionRecord
-from inference.thorax import DigitalThorax
+from inference.phantom.thorax import DigitalThorax
 from tests.enhanced_ct import enhanced_ct
 from tests.rt_structures import cylinder, structure_set, written
 from tests.tools import error_lines

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from dicom_node.alerts import Reporter
-from dicom_node.config import NodeSettings, parse_settings
-from dicom_node.jobs import JobBook
-from dicom_node.node_checks import DISK, OLDEST_JOB, RECEIVER, Check, failed, passed
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.reception.holds import Hold, HoldBook, state_of
 from dicom_node.reception.spool import Spool
-from dicom_node.watchdog import LastWords, Watchdog
+from dicom_node.settings.config import NodeSettings, parse_settings
+from dicom_node.watching.alerts import Reporter
+from dicom_node.watching.node_checks import DISK, OLDEST_JOB, RECEIVER, Check, failed, passed
+from dicom_node.watching.watchdog import LastWords, Watchdog
 from tests.canaries import found_in
 from tests.finished_jobs import write_rows
 from tests.small_ct import received, small_ct

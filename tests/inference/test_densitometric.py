@@ -6,8 +6,8 @@ from inference.densitometric import GRAVITY_PER_CM, DensitometricBaseline, perfu
 from inference.errors import GridMismatch, ImplausibleResult
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
-from inference.quality import check_map
-from inference.thorax import DigitalThorax, draw_thorax
+from inference.phantom.thorax import DigitalThorax, draw_thorax
+from inference.quality.checks import check_map
 from inference.volumes import CtVolume, LobeMap, PerfusionMap, SeriesReference
 
 COARSE = Grid.axial((56, 64, 72), (5.0, 5.0, 5.0), (-178.0, -150.0, -152.0), frame_of_reference_uid="1.2.3")

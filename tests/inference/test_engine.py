@@ -11,12 +11,12 @@ from inference.anatomy import Lobe
 from inference.densitometric import DensitometricBaseline
 from inference.engine import EngineSettings, PerfusionEngine, build_engine
 from inference.errors import CheckpointMismatch, ImplausibleAnatomy, ImplausibleResult, ModelNotFound
-from inference.findings import Severity
 from inference.function_regions import DEFAULT_RULE, RULES
 from inference.geometry import Grid
 from inference.model_card import WEIGHTS_FILE, ModelCard, ModelIdentity
-from inference.quality_policy import QualityPolicy
-from inference.thorax import DigitalThorax, ThoraxVariant, draw_thorax
+from inference.phantom.thorax import DigitalThorax, ThoraxVariant, draw_thorax
+from inference.quality.findings import Severity
+from inference.quality.policy import QualityPolicy
 from inference.volumes import CtVolume, LobeMap
 
 GRID = Grid.axial((56, 64, 72), (5.0, 5.0, 5.0), (-178.0, -150.0, -152.0), frame_of_reference_uid="1.2.3")

@@ -16,9 +16,9 @@ from inference.geometry import Grid
 from inference.model_card import ModelCard, ModelIdentity
 from inference.network_perfusion import NetworkPerfusion, smaller_window
 from inference.networks import PerfusionNetwork, build_network
+from inference.phantom.thorax import draw_thorax
 from inference.preprocessing import network_input, onto_ct
-from inference.quality import Severity, check_map
-from inference.thorax import draw_thorax
+from inference.quality.checks import Severity, check_map
 from inference.volumes import CtVolume, LobeMap, SeriesReference
 
 FRAME = "1.2.3"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
-from inference.ct_instances import ct_instances
-from inference.thorax import DEFAULT_GRID, draw_thorax
+from inference.ct.instances import ct_instances
+from inference.phantom.thorax import DEFAULT_GRID, draw_thorax
 from tests.running_node import save_instances
 
 

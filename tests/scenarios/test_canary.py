@@ -22,14 +22,14 @@ import requests
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, MRImageStorage
 
-from dicom_node.attempts import CaseState
 from dicom_node.errors import DeliveryError
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, echo
 from dicom_node.network.storage_folder import StorageFolder
-from inference.ct_series import read_ct_series
+from inference.ct.series import read_ct_series
 from tests.canaries import ROI_NAME, UID_ROOT, found_in, holding_files, mark
-from tests.dicom_node.test_alerts import web_hook
+from tests.dicom_node.watching.test_alerts import web_hook
 from tests.peers import associate, eventually, free_port, store_bytes
 from tests.rt_structures import cylinder, structure_set
 from tests.running_node import RunningNode, save_instances

@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 from pydicom import Dataset, dcmread
 
-from dicom_node.attempts import CaseState
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
-from dicom_node.result_files import read_ct, read_result
+from dicom_node.results.result_files import read_ct, read_result
 from inference.anatomy import Lobe, Side
 from inference.engine import PerfusionResult
 from tests.peers import Orthanc, orthanc, program, storescu

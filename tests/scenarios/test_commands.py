@@ -6,8 +6,8 @@ from pathlib import Path
 from pydicom import Dataset, dcmread
 
 from dicom_node.objects.kinds import ObjectKind
-from inference.ct_instances import ct_instances
-from inference.thorax import ThoraxVariant, draw_thorax
+from inference.ct.instances import ct_instances
+from inference.phantom.thorax import ThoraxVariant, draw_thorax
 from tests.running_node import perfnode, save_instances
 
 

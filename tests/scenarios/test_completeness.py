@@ -13,11 +13,11 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import MRImageStorage
 
-from dicom_node.attempts import Case, CaseState
+from dicom_node.jobs.attempts import Case, CaseState
+from dicom_node.jobs.stages import Stage
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.storage_folder import StorageFolder
 from dicom_node.reception.spool import key_of
-from dicom_node.stages import Stage
 from tests.peers import Orthanc, eventually, free_port, orthanc, storescu
 from tests.running_node import CASE_LIMIT_S, RunningNode, perfnode, running_node, save_instances
 

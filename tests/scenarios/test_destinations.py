@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmread
 
-from dicom_node.attempts import CaseState
+from dicom_node.jobs.attempts import CaseState
+from dicom_node.jobs.stages import Stage
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.storage_folder import StorageFolder
 from dicom_node.objects.kinds import OBJECT_SERIES, ObjectKind
-from dicom_node.stages import Stage
 from tests.peers import eventually, free_port
 from tests.running_node import RunningNode, running_node
 

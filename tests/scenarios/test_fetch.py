@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pydicom import Dataset
 
-from dicom_node.attempts import CaseState
-from dicom_node.config import read_settings
 from dicom_node.errors import NodeBusy, PeerUnreachable
 from dicom_node.fetch import Fate, Fetcher, Wanted
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, send
+from dicom_node.settings.config import read_settings
 from tests.peers import Orthanc, free_port, orthanc
 from tests.running_node import perfnode, running_node
 from tests.small_ct import SERIES, small_ct, write_file

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydicom.uid import UID
 
-from dicom_node.attempts import CaseState
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
 from tests.keeping_pacs import KeepingPacs, keeping_pacs
 from tests.peers import eventually, free_port

@@ -16,11 +16,11 @@ import pytest
 import requests
 from pydicom.uid import CTImageStorage
 
-from dicom_node.attempts import CaseState
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
-from dicom_node.watchdog import CANNOT_SERVE
-from tests.dicom_node.test_alerts import Hook, MailServer, mail, mail_server, web_hook
-from tests.dicom_node.test_status_page import values
+from dicom_node.watching.watchdog import CANNOT_SERVE
+from tests.dicom_node.watching.test_alerts import Hook, MailServer, mail, mail_server, web_hook
+from tests.dicom_node.watching.test_status_page import values
 from tests.finished_jobs import write_rows
 from tests.peers import associate, eventually, free_port, store_bytes
 from tests.running_node import RunningNode

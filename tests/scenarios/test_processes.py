@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.attempts import CaseState
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.storage_folder import StorageFolder
 from tests.peers import eventually, free_port

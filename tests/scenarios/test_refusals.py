@@ -12,12 +12,12 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import MRImageStorage, SecondaryCaptureImageStorage
 
-from dicom_node.attempts import CaseState
+from dicom_node.jobs.attempts import CaseState
+from dicom_node.jobs.stages import ASIDE
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.storage_folder import StorageFolder
-from dicom_node.stages import ASIDE
-from inference.ct_instances import ct_instances
-from inference.thorax import ThoraxVariant, draw_thorax
+from inference.ct.instances import ct_instances
+from inference.phantom.thorax import ThoraxVariant, draw_thorax
 from tests.peers import eventually, free_port
 from tests.running_node import RunningNode, running_node, save_instances
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom_node.attempts import CaseState
 from dicom_node.errors import DeliveryError
+from dicom_node.jobs.attempts import CaseState
+from dicom_node.jobs.stages import Stage
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, InstanceDelivery, send
 from dicom_node.network.storage_folder import StorageFolder
-from dicom_node.stages import Stage
 from tests.peers import eventually, free_port
 from tests.running_node import RunningNode, running_node
 

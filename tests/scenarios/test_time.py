@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.attempts import CaseState
-from dicom_node.config import NodeSettings, read_settings
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
 from dicom_node.operations import Operations
+from dicom_node.settings.config import NodeSettings, read_settings
 from tests.faked_clock import FakedClock
 from tests.keeping_pacs import KeepingPacs, keeping_pacs
 from tests.peers import eventually, free_port

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydicom.uid import MRImageStorage, ParametricMapStorage, RTStructureSetStorage
 
-from dicom_node.attempts import CaseState
-from dicom_node.delivery_history import instance_states
+from dicom_node.jobs.attempts import CaseState
+from dicom_node.jobs.delivery_history import instance_states
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.commitment_messages import InstanceReference
 from dicom_node.network.verification import SentInstance

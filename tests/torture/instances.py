@@ -16,7 +16,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from inference.ct_instances import ct_instances
+from inference.ct.instances import ct_instances
 from inference.geometry import Grid
 from inference.volumes import CtVolume, SeriesReference
 from tests.small_ct import dataset_bytes, encoded, small_ct

@@ -27,8 +27,8 @@ HOST_MARK: Final = "PERFNODE_HOST"
 MODULES: Final = {
     "tests.torture.stub_node": "supervisor",
     "tests.torture.stub_stage": "stage",
-    "dicom_node.engine_process": "engine",
-    "dicom_node.adoption": "adoption",
+    "dicom_node.serving.engine_process": "engine",
+    "dicom_node.serving.adoption": "adoption",
 }
 """Modules that are run as processes, and what they are."""
 _RESTART_S: Final = 0.5

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dicom_node.attempts import CaseState
 from dicom_node.errors import DeliveryError
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, send
 from tests.small_ct import small_ct, write_file

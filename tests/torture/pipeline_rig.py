@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from dicom_node.attempts import Case
-from dicom_node.cases import CaseStore
-from dicom_node.job_database import JobDatabase, server_database
-from dicom_node.jobs import JobBook
+from dicom_node.jobs.attempts import Case
+from dicom_node.jobs.cases import CaseStore
+from dicom_node.jobs.job_database import JobDatabase, server_database
+from dicom_node.jobs.jobs import JobBook
 from tests.torture.pipeline_archive import Archive, Line, archive
 from tests.torture.pipeline_hosts import Host, Network, NoNamespaces, network
 from tests.torture.pipeline_jobs import STAGE_ATTEMPTS

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from dicom_node.attempts import Case, CaseState
+from dicom_node.jobs.attempts import Case, CaseState
 from tests.torture.figures import Figures
 from tests.torture.pipeline_archive import Trouble
 from tests.torture.pipeline_hosts import Killer, listens_at, processes

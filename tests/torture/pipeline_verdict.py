@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from dicom_node.attempts import Case, CaseState
-from dicom_node.cases import CaseStore
-from dicom_node.job_database import JobDatabase
+from dicom_node.jobs.attempts import Case, CaseState
+from dicom_node.jobs.cases import CaseStore
+from dicom_node.jobs.job_database import JobDatabase
 from tests.small_ct import dataset_bytes
 from tests.torture.pipeline_archive import Archive
 from tests.torture.pipeline_jobs import DELIVERED, STAGE_ATTEMPTS, Ending, Job

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from dicom_node.config import read_settings
 from dicom_node.logs import configure_logs
-from dicom_node.programs import Programs
-from dicom_node.roles import ALL_ROLES, Role
-from dicom_node.service import serve
+from dicom_node.processes.programs import Programs
+from dicom_node.processes.roles import ALL_ROLES, Role
+from dicom_node.serving.service import serve
+from dicom_node.settings.config import read_settings
 
 PROGRAMS = Programs(stage="tests.torture.stub_stage")
 

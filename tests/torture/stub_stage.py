@@ -1,9 +1,9 @@
 """A stage of one case without images or networks: `python -m tests.torture.stub_stage STAGE CASE SITE PARENT`.
 
-It stands where `dicom_node.child` stands and ends in the same ways. What it makes follows from what was received, stage
-by stage, so that a missing or half-written file ends the case; what it is to do wrong stands in the received slices
-(`Plan`). Each run of `encode` puts a number of its own into its objects, under the same UIDs: two runs whose objects
-both reach an archive are seen there as two contents under one UID.
+It stands where `dicom_node.work.child` stands and ends in the same ways. What it makes follows from what was received,
+stage by stage, so that a missing or half-written file ends the case; what it is to do wrong stands in the received
+slices (`Plan`). Each run of `encode` puts a number of its own into its objects, under the same UIDs: two runs whose
+objects both reach an archive are seen there as two contents under one UID.
 """
 
 import fcntl
@@ -23,10 +23,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from dicom_node.cases import CaseFolder
-from dicom_node.child import GAVE_UP, OUT_OF_MEMORY, REJECTED, SELF_TEST
 from dicom_node.durable_files import make_directory, write_json, written_durably
-from dicom_node.orphans import die_with_parent
+from dicom_node.jobs.cases import CaseFolder
+from dicom_node.processes.orphans import die_with_parent
+from dicom_node.work.child import GAVE_UP, OUT_OF_MEMORY, REJECTED, SELF_TEST
 
 CLASSES: Final = {
     "parametric-map": "1.2.840.10008.5.1.4.1.1.30",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dicom_node.attempts import CaseState
+from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.delivery import Destination, send
 from tests.peers import eventually
 from tests.torture.figures import Figures

@@ -73,11 +73,11 @@ def case_id_of(state: str) -> str:
 
 def _node(state: State, folder: Path, ports: list[int]) -> None:
     """A node of the old version with one case; ends by being killed."""
-    from dicom_node.attempts import Result
-    from dicom_node.cases import CaseStore
-    from dicom_node.config import parse_settings
-    from dicom_node.job_engine import JobEngine
-    from dicom_node.jobs import JobBook
+    from dicom_node.jobs.attempts import Result
+    from dicom_node.jobs.cases import CaseStore
+    from dicom_node.jobs.jobs import JobBook
+    from dicom_node.serving.job_engine import JobEngine
+    from dicom_node.settings.config import parse_settings
     from tests.upgrades.stage import run
 
     results = dict([state.outputs.split("=")]) if state.outputs else {}

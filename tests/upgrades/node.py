@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from dicom_node.config import read_settings
 from dicom_node.logs import configure_logs
-from dicom_node.programs import Programs
-from dicom_node.service import serve
+from dicom_node.processes.programs import Programs
+from dicom_node.serving.service import serve
+from dicom_node.settings.config import read_settings
 
 if __name__ == "__main__":
     settings = read_settings(Path(sys.argv[2]))

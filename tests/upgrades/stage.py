@@ -1,7 +1,7 @@
 """A stage of one case without images or networks: `python -m tests.upgrades.stage STAGE CASE SITE PARENT…`.
 
-It stands where `dicom_node.child` stands. What it makes follows from the id of the case alone, so the previous version
-of the node and this one make the same objects of the same case. Each stage wants what the one before has made.
+It stands where `dicom_node.work.child` stands. What it makes follows from the id of the case alone, so the previous
+version of the node and this one make the same objects of the same case. Each stage wants what the one before has made.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from dicom_node.cases import CaseFolder
 from dicom_node.durable_files import make_directory, write_json
+from dicom_node.jobs.cases import CaseFolder
 
 KINDS = {"parametric-map": "1.2.840.10008.5.1.4.1.1.30", "structure-set": "1.2.840.10008.5.1.4.1.1.481.3"}
 NOTICE = "refusal-notice"

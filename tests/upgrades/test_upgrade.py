@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicom_node.attempts import AttemptId
-from dicom_node.cases import CaseFolder, CaseRecord, CaseStore
+from dicom_node.jobs.attempts import AttemptId
+from dicom_node.jobs.cases import CaseFolder, CaseRecord, CaseStore
 from tests.keeping_pacs import KeepingPacs, keeping_pacs
 from tests.peers import eventually
 from tests.running_node import RunningNode, running_node

@@ -16,7 +16,7 @@ from dicom_node.objects.mr_twin import encode_mr_twin
 from dicom_node.objects.parametric_map import encode_parametric_map
 from dicom_node.objects.provenance import EarlierInstance
 from inference.model_card import ModelIdentity
-from inference.quality import Finding, Severity
+from inference.quality.checks import Finding, Severity
 from inference.volumes import PerfusionMap
 from tests.tools import error_lines, tool
 

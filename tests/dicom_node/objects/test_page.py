@@ -15,7 +15,7 @@ from dicom_node.errors import EncodingError
 from dicom_node.objects.kinds import ObjectKind, ObjectRole
 from dicom_node.objects.page import encode_summary_image, encode_summary_pdf
 from dicom_node.objects.provenance import EarlierInstance, ResultContext
-from dicom_node.sheet import TextStyle, blank_sheet
+from dicom_node.pages.sheet import TextStyle, blank_sheet
 from tests.tools import error_lines
 
 REPOSITORY = Path(__file__).parents[3]

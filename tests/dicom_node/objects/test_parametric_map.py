@@ -12,7 +12,7 @@ from pydicom import dcmread
 from dicom_node.errors import EncodingError
 from dicom_node.objects.parametric_map import encode_parametric_map
 from inference.model_card import ModelIdentity
-from inference.quality import Finding, Severity
+from inference.quality.checks import Finding, Severity
 from inference.volumes import PerfusionMap
 
 REPOSITORY = Path(__file__).parents[3]

@@ -20,7 +20,7 @@ from inference.anatomy import Lobe, Side
 from inference.engine import PerfusionResult
 from inference.lobar import lobar_perfusion
 from inference.model_card import ModelIdentity
-from inference.quality import Finding, Severity
+from inference.quality.checks import Finding, Severity
 from inference.volumes import FunctionRegions, LobeMap, PerfusionMap
 from tests.peers import program
 from tests.tools import error_lines, tool
@@ -367,7 +367,7 @@ from dicom_node.objects.report import encode_report
 from dicom_node.objects.segmentation import LOBES, encode_segmentation
 from inference.engine import PerfusionResult
 from inference.lobar import lobar_perfusion
-from inference.quality import Finding, Severity
+from inference.quality.checks import Finding, Severity
 chest = chest_module.make_chest()
 lobes, perfusion, regions, context = chest.lobes, chest.perfusion, chest.regions, chest.context
 findings = (Finding("X", Severity.FLAG, "Look.", 1.5, 1.0, "ml"),)

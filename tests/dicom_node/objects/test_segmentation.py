@@ -20,7 +20,7 @@ from inference.anatomy import Lobe
 from inference.errors import GridMismatch
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
-from inference.quality import Finding, Severity
+from inference.quality.checks import Finding, Severity
 from inference.volumes import FunctionRegions, LobeMap, PerfusionMap
 from tests.tools import error_lines, tool
 

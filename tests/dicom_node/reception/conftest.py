@@ -10,16 +10,16 @@ import pytest
 from dbos import run_dbos_database_migrations
 from pydicom import Dataset
 
-from dicom_node.attempts import Case
-from dicom_node.cases import CaseFolder, CaseStore
-from dicom_node.config import NodeSettings, parse_settings
-from dicom_node.job_database import JobDatabase
-from dicom_node.jobs import JobBook
-from dicom_node.received_structures import ReceivedStructures
+from dicom_node.jobs.attempts import Case
+from dicom_node.jobs.cases import CaseFolder, CaseStore
+from dicom_node.jobs.job_database import JobDatabase
+from dicom_node.jobs.jobs import JobBook
 from dicom_node.reception.arrivals import Arrival, Arrivals
 from dicom_node.reception.intake import Intake
 from dicom_node.reception.spool import Spool
-from dicom_node.structures import StructureStore
+from dicom_node.settings.config import NodeSettings, parse_settings
+from dicom_node.structures.received import ReceivedStructures
+from dicom_node.structures.structure_sets import StructureStore
 from tests.small_ct import SERIES, received, small_ct
 
 SPACING_MM = 3.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.cases import CaseStore
+from dicom_node.jobs.cases import CaseStore
 from dicom_node.named_locks import NamedLocks
 from dicom_node.reception.case_opening import CaseOpening
 from dicom_node.reception.shelf import Put, Reason

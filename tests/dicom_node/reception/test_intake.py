@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import MRImageStorage
 
 from dicom_node.errors import InstanceConflict, SeriesNotComplete, UnknownSeries
-from dicom_node.priorities import Priority, queue_number
+from dicom_node.jobs.priorities import Priority, queue_number
 from dicom_node.reception.arrivals import Arrivals, ArrivalState
 from inference.geometry import Grid
 from inference.volumes import SeriesReference

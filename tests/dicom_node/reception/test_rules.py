@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, MRImageStorage, SecondaryCaptureImageStorage
 
-from dicom_node.config import parse_settings
 from dicom_node.errors import ConfigurationError
-from dicom_node.priorities import Priority
+from dicom_node.jobs.priorities import Priority
 from dicom_node.reception.rules import Action, Matches, OneOf, Rule, Within, decide
 from dicom_node.reception.series_facts import HeaderFacts, SeriesFacts, read_series_facts
 from dicom_node.reception.series_phase import Phase
-from dicom_node.rule_files import RuleSection, default_rules
-from inference.ct_instances import ct_instances
-from inference.thorax import DigitalThorax
+from dicom_node.settings.config import parse_settings
+from dicom_node.settings.rule_files import RuleSection, default_rules
+from inference.ct.instances import ct_instances
+from inference.phantom.thorax import DigitalThorax
 
 HEADER = HeaderFacts(
     patient_id="4711",

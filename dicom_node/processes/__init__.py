@@ -1,0 +1,1 @@
+"""Processes of the operating system: kept alive, ended with all their children, named by their role."""

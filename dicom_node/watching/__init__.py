@@ -1,0 +1,1 @@
+"""Is the node well? Checks, metrics, alerts, the status page and the watchdog."""

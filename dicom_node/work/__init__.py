@@ -1,0 +1,1 @@
+"""One stage in a process of its own, with limits of time and memory."""

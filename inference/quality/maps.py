@@ -1,0 +1,81 @@
+"""Checks of the map and the regions cut from it: the promises of their types, and a spread that makes sense."""
+
+import numpy as np
+
+from inference.execution import ExecutionRecord, Rung
+from inference.quality.findings import Findings, Severity
+from inference.quality.policy import BY_THE_TABLE, QualityPolicy
+from inference.volumes import FunctionRegions, LobeMap, PerfusionMap
+
+PEAK_PERCENTILE = 99.9
+
+
+def check_promises(perfusion: PerfusionMap, policy: QualityPolicy) -> Findings:
+    """Finite, positive inside, zero outside, mean 1: the promises of a `PerfusionMap`."""
+    values = perfusion.values
+    broken = int(np.count_nonzero(~np.isfinite(values)))
+    voxels = int(np.count_nonzero(perfusion.lungs))
+    findings = policy.judge("MAP_NOT_FINITE", broken, f"The map has {broken} values that are not numbers.")
+    findings += policy.judge("MAP_EMPTY", voxels, f"The map has {voxels} voxels of lung.")
+    if findings:
+        return findings
+    inside = values[perfusion.lungs].astype(np.float64)
+    mean, smallest = float(inside.mean()), float(inside.min())
+    outside = float(np.max(np.abs(values), where=~perfusion.lungs, initial=0.0))
+    if smallest <= 0.0:
+        sentence = "The map is not above 0 everywhere inside the lungs."
+        findings += policy.state("MAP_NOT_POSITIVE", smallest, 0.0, sentence)
+    findings += policy.judge("MAP_OUTSIDE_LUNGS", outside, "The map is not 0 everywhere outside the lungs.")
+    return findings + policy.judge("MAP_MEAN", mean, f"The mean of the map over both lungs is {mean:.4f} instead of 1.")
+
+
+def check_spread(perfusion: PerfusionMap, policy: QualityPolicy) -> Findings:
+    """Standard deviation and peak of a map that keeps its promises."""
+    inside = perfusion.values[perfusion.lungs].astype(np.float64)
+    mean = float(inside.mean())
+    variation = float(inside.std()) / mean if mean > 0 else 0.0
+    peak = float(np.percentile(inside, PEAK_PERCENTILE))
+    sentence = f"The map varies by {100.0 * variation:.1f} % (standard deviation over mean)."
+    findings = policy.judge("MAP_VARIATION", variation, sentence)
+    sentence = (
+        f"The map reaches {100.0 * peak:.0f} % of the lung mean; dense lung (ground glass, a lesion) can do that."
+    )
+    return findings + policy.judge("MAP_PEAK", peak, sentence)
+
+
+def check_regions(
+    lobes: LobeMap, perfusion: PerfusionMap, regions: FunctionRegions, policy: QualityPolicy = BY_THE_TABLE
+) -> Findings:
+    """Masks that are kept apart from the lobes: lungs of the map, high- and low-functional lung."""
+    lungs = lobes.lungs
+    different = int(np.count_nonzero(perfusion.lungs != lungs))
+    both = int(np.count_nonzero(regions.high & regions.low))
+    outside = int(np.count_nonzero((regions.high | regions.low) & ~lungs))
+    empty = [name for name, region in (("high", regions.high), ("low", regions.low)) if not region.any()]
+    sentence = f"{different} voxels are lung for the map or for the lobes and not for both."
+    findings = policy.judge("MAP_LUNGS_DIFFER", different, sentence)
+    findings += policy.judge("REGIONS_OVERLAP", both, f"{both} voxels are high- and low-functional at once.")
+    sentence = f"{outside} voxels of functional regions lie outside the lungs."
+    findings += policy.judge("REGIONS_OUTSIDE_LUNGS", outside, sentence)
+    sentence = f"By this rule there is no {' and no '.join(empty)}-functional lung."
+    return findings + policy.judge("REGION_EMPTY", len(empty), sentence)
+
+
+def check_execution(records: tuple[ExecutionRecord, ...], policy: QualityPolicy = BY_THE_TABLE) -> Findings:
+    """Networks that did not run as configured, because memory was short; a flag where the numbers may differ."""
+    findings: Findings = ()
+    for record in records:
+        if record.rung != Rung.CONFIGURED:
+            sentence = f"Memory ran out, so {record.network} ran with {_steps(record)}: {_effect(record)}."
+            severity = Severity.FLAG if record.numbers_differ else Severity.NOTE
+            findings += policy.state("RAN_ON_LESS_MEMORY", Rung(record.rung).depth, 0.0, sentence, severity)
+    return findings
+
+
+def _steps(record: ExecutionRecord) -> str:
+    tile = " x ".join(str(side) for side in record.tile)
+    return f"tiles of {tile} in {record.precision} on {record.device} (rung {record.rung})"
+
+
+def _effect(record: ExecutionRecord) -> str:
+    return "values may differ a little from those of a usual run" if record.numbers_differ else "no effect is expected"

@@ -1,0 +1,1 @@
+"""The third engine: TotalSegmentator's lobes, by weights that a site imports itself."""
