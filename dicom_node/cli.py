@@ -1,8 +1,9 @@
-"""The command line, `perfnode`: every command under its name."""
+"""The command line, `perfnode`: every command under its name, and those that other rooms bring (`commands.rooms`)."""
 
 import typer
+import typer.main
 
-from dicom_node.commands import audit, cases, fetch, health, keeping, models, node, peers, rules
+from dicom_node.commands import audit, cases, fetch, health, keeping, models, node, peers, rooms, rules
 
 app = typer.Typer(
     name="perfnode",
@@ -23,3 +24,4 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.command()(health.health)
 app.add_typer(health.app, name="alerts")
+rooms.add_rooms(app, frozenset(typer.main.get_group(app).commands))

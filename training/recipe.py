@@ -9,27 +9,19 @@ are available, so results cannot be compared with its figures.
 their file says and in nothing else.
 """
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from training.errors import RecipeError
+from training.toml_files import STRICT, Count, Name, NotNegative, Positive, Text, parsed
 
-_STRICT = ConfigDict(extra="forbid")
 STUDY_FILE = "study.toml"
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Text = Annotated[str, Field(min_length=1)]
-T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class CohortPlan:
     """How many patients, and how they are divided. The first three numbers are the paper's."""
 
@@ -45,7 +37,7 @@ class CohortPlan:
     """Each fold is trained once per seed, so that chance is told from differences between arms; ours."""
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class NetworkPlan:
     """Architecture and input; all ours."""
 
@@ -61,7 +53,7 @@ class NetworkPlan:
     """Slices, rows and columns of a training patch and of a sliding window; divisible by the network's strides."""
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Optimisation:
     """One run of the optimiser (AdamW, cosine schedule); all ours."""
 
@@ -81,7 +73,7 @@ class Optimisation:
     """Steps between two looks at the validation patients."""
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Arm:
     """One way of transfer under study."""
 
@@ -97,7 +89,7 @@ class Arm:
     """Absent exactly when nothing learns."""
 
 
-@dataclass(frozen=True, slots=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Study:
     """What all arms share: the content of `study.toml`."""
 
@@ -125,9 +117,9 @@ def read_recipe(folder: Path) -> Recipe:
         RecipeError: with every mistake of every file, each with the file and the key.
     """
     problems: list[str] = []
-    study = _parsed(folder / STUDY_FILE, Study, problems)
+    study = parsed(folder / STUDY_FILE, Study, problems)
     files = sorted(folder.glob("arm-*.toml"))
-    arms = [(path, _parsed(path, Arm, problems)) for path in files]
+    arms = [(path, parsed(path, Arm, problems)) for path in files]
     if not files:
         problems.append("no arm: a study needs at least one arm-NAME.toml")
     if study is not None:
@@ -138,23 +130,6 @@ def read_recipe(folder: Path) -> Recipe:
     if study is None or problems:
         raise RecipeError(str(folder), tuple(problems))
     return Recipe(study, tuple(arm for _, arm in arms if arm is not None))
-
-
-def _parsed(path: Path, kind: type[T], problems: list[str]) -> T | None:
-    """The content of one file, or None after adding its mistakes to `problems`."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return TypeAdapter(kind).validate_python(document)
-    except OSError as fault:
-        problems.append(f"{path.name}: cannot be read: {fault.strerror}")
-    except ValidationError as fault:  # before ValueError, of which it is one
-        for error in fault.errors():
-            key = ".".join(str(part) for part in error["loc"])
-            got = "" if error["type"].startswith("missing") else f", got {error['input']!r}"
-            problems.append(f"{path.name}: {key}: {error['msg']}{got}")
-    except ValueError as fault:
-        problems.append(f"{path.name}: not valid TOML: {fault}")
-    return None
 
 
 def _study_contradictions(study: Study) -> list[str]:

@@ -47,8 +47,32 @@ class PhantomPatient:
     time: str = "120000"
 
 
+@dataclass(frozen=True, slots=True)
+class CtAcquisition:
+    """The machine and settings that the instances claim to come from; what is None is left out of them."""
+
+    manufacturer: str = "perfusion-node"
+    model: str = "digital phantom"
+    software: str = "1"
+    kvp: float = 120.0
+    institution: str | None = None
+    protocol: str | None = None
+    """Protocol Name (0018,1030)."""
+    kernel: str | None = None
+    """Convolution Kernel (0018,1210)."""
+    slice_thickness_mm: float | None = None
+    """Of the slice profile; None for slices as thick as their distance."""
+    exposure_mas: float | None = None
+    """Tube current times exposure time; written as a whole number."""
+    reconstruction_diameter_mm: float | None = None
+
+
 def ct_instances(
-    ct: CtVolume, *, patient: PhantomPatient = PhantomPatient(), transfer_syntax: str = ExplicitVRLittleEndian
+    ct: CtVolume,
+    *,
+    patient: PhantomPatient = PhantomPatient(),
+    acquisition: CtAcquisition = CtAcquisition(),
+    transfer_syntax: str = ExplicitVRLittleEndian,
 ) -> list[FileDataset]:
     """Write a CT as single-frame CT Image Storage instances (PS3.3 A.3), one per slice, in slice order.
 
@@ -59,11 +83,11 @@ def ct_instances(
     Args:
         ct: slices in any of the eight axial patient positions, or oblique (written as HFS).
         patient: what stands in the patient and study modules.
+        acquisition: what stands of the scanner and its settings.
         transfer_syntax: an uncompressed or a losslessly compressed syntax that pydicom can encode (RLE, JPEG-LS,
             JPEG 2000).
     """
-    stored = np.clip(np.round(ct.hu) - RESCALE_INTERCEPT_HU, -32768, 32767).astype("<i2")
-    return [_instance(ct, stored[k], k, patient, transfer_syntax) for k in range(ct.grid.shape[0])]
+    return [_instance(ct, k, patient, acquisition, transfer_syntax) for k in range(ct.grid.shape[0])]
 
 
 def patient_position(grid: Grid) -> str:
@@ -73,7 +97,7 @@ def patient_position(grid: Grid) -> str:
 
 
 def _instance(
-    ct: CtVolume, stored: Int16[np.ndarray, "rows columns"], k: int, patient: PhantomPatient, transfer_syntax: str
+    ct: CtVolume, k: int, patient: PhantomPatient, acquisition: CtAcquisition, transfer_syntax: str
 ) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -84,8 +108,12 @@ def _instance(
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     _describe_patient_and_study(dataset, ct, patient)
     _describe_series(dataset, ct, patient)
+    _describe_acquisition(dataset, acquisition)
     _place(dataset, ct.grid, k)
-    _describe_pixels(dataset, stored)
+    if acquisition.slice_thickness_mm is not None:
+        dataset.SliceThickness = format_number_as_ds(acquisition.slice_thickness_mm)
+    stored = np.clip(np.round(ct.hu[k]) - RESCALE_INTERCEPT_HU, -32768, 32767)
+    _describe_pixels(dataset, stored.astype("<i2"))
     dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = ct.source.sop_instance_uids[k]
     if transfer_syntax != ExplicitVRLittleEndian:
@@ -108,7 +136,7 @@ def _describe_patient_and_study(dataset: FileDataset, ct: CtVolume, patient: Pha
 
 
 def _describe_series(dataset: FileDataset, ct: CtVolume, patient: PhantomPatient) -> None:
-    """General Series (C.7.3.1), Frame of Reference (C.7.4.1), General Equipment (C.7.5.1)."""
+    """General Series (C.7.3.1) and Frame of Reference (C.7.4.1)."""
     dataset.Modality = "CT"
     dataset.SeriesInstanceUID = ct.source.series_instance_uid
     dataset.SeriesNumber = 1
@@ -118,9 +146,24 @@ def _describe_series(dataset: FileDataset, ct: CtVolume, patient: PhantomPatient
     dataset.PatientPosition = patient_position(ct.grid)
     dataset.FrameOfReferenceUID = ct.source.frame_of_reference_uid
     dataset.PositionReferenceIndicator = ""
-    dataset.Manufacturer = "perfusion-node"
-    dataset.ManufacturerModelName = "digital phantom"
-    dataset.SoftwareVersions = "1"
+
+
+def _describe_acquisition(dataset: FileDataset, acquisition: CtAcquisition) -> None:
+    """General Equipment (C.7.5.1) and the settings of CT Image (C.8.2.1)."""
+    dataset.Manufacturer = acquisition.manufacturer
+    dataset.ManufacturerModelName = acquisition.model
+    dataset.SoftwareVersions = acquisition.software
+    dataset.KVP = format_number_as_ds(acquisition.kvp) if acquisition.kvp % 1.0 else str(int(acquisition.kvp))
+    told = {
+        "InstitutionName": acquisition.institution,
+        "ProtocolName": acquisition.protocol,
+        "ConvolutionKernel": acquisition.kernel,
+        "Exposure": None if acquisition.exposure_mas is None else str(round(acquisition.exposure_mas)),
+        "ReconstructionDiameter": acquisition.reconstruction_diameter_mm,
+    }
+    for keyword, value in told.items():
+        if value is not None:
+            setattr(dataset, keyword, format_number_as_ds(value) if isinstance(value, float) else value)
 
 
 def _place(dataset: FileDataset, grid: Grid, k: int) -> None:
@@ -152,7 +195,6 @@ def _describe_pixels(dataset: FileDataset, stored: Int16[np.ndarray, "rows colum
     dataset.PixelRepresentation = 1
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = str(RESCALE_INTERCEPT_HU), "1", "HU"
     dataset.WindowCenter, dataset.WindowWidth = "-500", "1500"
-    dataset.KVP = "120"
     dataset.PixelData = stored.tobytes()
     dataset["PixelData"].VR = "OW"
 

@@ -12,19 +12,15 @@ from jaxtyping import Bool, UInt8
 
 from inference.anatomy import Lobe, Side
 from inference.phantom.build import HorizontalFissure, ObliqueFissure, ThoraxBuild
-from inference.phantom.shapes import Coordinate, Position, Tube
+from inference.phantom.great_vessels import AORTA, PULMONARY_ARTERIES, VEINS_AND_BRANCHES, inside
+from inference.phantom.shapes import Coordinate, Position
+from inference.phantom.skeleton import cage_taper, vertebra_level
 
 AIR_HU, FAT_HU, SOFT_TISSUE_HU, LIVER_HU, TUMOUR_HU = -1000.0, -95.0, 42.0, 58.0, 35.0
-SPONGY_BONE_HU, CORTICAL_BONE_HU, COUCH_HU, EMPHYSEMA_HU = 210.0, 620.0, -620.0, -940.0
+SPONGY_BONE_HU, CORTICAL_BONE_HU, COUCH_HU, EMPHYSEMA_HU, GLAND_HU = 210.0, 620.0, -620.0, -940.0, 20.0
 FISSURE_HALF_WIDTH_MM = 0.7
+_HALF_DEPTH_MM = 84.0
 HILUM_MM: dict[Side, Position] = {Side.RIGHT: (-40.0, 22.0, 8.0), Side.LEFT: (42.0, 24.0, 4.0)}
-
-AORTA = (
-    Tube((-12.0, -20.0, -10.0), (-12.0, -20.0, 45.0), 14.0, 14.0),
-    Tube((-12.0, -20.0, 45.0), (14.0, -2.0, 62.0), 13.0, 12.0),
-    Tube((14.0, -2.0, 62.0), (27.0, 46.0, 42.0), 12.0, 12.0),
-    Tube((27.0, 46.0, 42.0), (20.0, 50.0, -400.0), 12.0, 10.0),
-)
 
 
 def lobe_labels(build: ThoraxBuild, x: Coordinate, y: Coordinate, z: Coordinate) -> UInt8[np.ndarray, "..."]:
@@ -33,11 +29,15 @@ def lobe_labels(build: ThoraxBuild, x: Coordinate, y: Coordinate, z: Coordinate)
     The fissures of the standard build were placed so that the lobes have the mean shares of supine volunteers: RUL
     17.9, RML 9.3, RLL 26.5, LUL 23.1, LLL 23.2 % (PMC7490509, table 3).
     """
-    right, left = lung(build, Side.RIGHT, x, y, z), lung(build, Side.LEFT, x, y, z)
-    above_oblique = {side: oblique_fissure_mm(build.oblique(side), x, y, z) > 0 for side in Side}
-    upper_right = np.where(horizontal_fissure_mm(build.horizontal, x, y, z) > 0, Lobe.RUL, Lobe.RML)
-    labels = np.where(right, np.where(above_oblique[Side.RIGHT], upper_right, Lobe.RLL), 0)
-    labels = np.where(left, np.where(above_oblique[Side.LEFT], Lobe.LUL, Lobe.LLL), labels).astype(np.uint8)
+    x, y, z = np.broadcast_arrays(x, y, z)
+    labels = np.zeros(x.shape, dtype=np.uint8)
+    for side, lower, upper in ((Side.RIGHT, Lobe.RLL, Lobe.RUL), (Side.LEFT, Lobe.LLL, Lobe.LUL)):
+        in_lung = lung(build, side, x, y, z)
+        place = x[in_lung], y[in_lung], z[in_lung]
+        upper_part = np.full(place[0].shape, upper, dtype=np.uint8)
+        if side is Side.RIGHT:
+            upper_part[horizontal_fissure_mm(build.horizontal, *place) <= 0] = Lobe.RML
+        labels[in_lung] = np.where(oblique_fissure_mm(build.oblique(side), *place) > 0, upper_part, lower)
     for lobe in build.absent:
         labels[labels == lobe] = 0
     return labels
@@ -48,18 +48,34 @@ def lung(build: ThoraxBuild, side: Side, x: Coordinate, y: Coordinate, z: Coordi
 
     A mediastinum drawn to one side takes the inner border of both lungs along; the ribs stay.
     """
+    x, y, z = np.broadcast_arrays(x, y, z)
+    centre, half_width = _column(build, side)
+    near = (np.abs(x - centre) < half_width) & (np.abs(y - 2.0) < _HALF_DEPTH_MM) & (z < build.apex_mm.of(side))
+    found = np.zeros(x.shape, dtype=bool)
+    found[near] = _in_lung(build, side, x[near], y[near], z[near])
+    return found
+
+
+def _column(build: ThoraxBuild, side: Side) -> tuple[float, float]:
+    """Middle and half width of one half of the rib cage, as far as the mediastinum leaves it."""
     sign = -1.0 if side is Side.RIGHT else 1.0
     shift = build.mediastinum_shift_mm
-    centre, half_width = sign * 64.0 + shift / 2, build.lung_half_width_mm.of(side) - sign * shift / 2
-    apex = build.apex_mm.of(side)
-    taper = np.clip((z + 20.0) / (apex + 20.0), 0.0, None) ** 2.2
-    column = (np.abs(x - centre) / half_width) ** 2.3 + (np.abs(y - 2.0) / 84.0) ** 2.3 + taper < 1.0
+    return sign * 64.0 + shift / 2, build.lung_half_width_mm.of(side) - sign * shift / 2
+
+
+def _in_lung(build: ThoraxBuild, side: Side, x: Coordinate, y: Coordinate, z: Coordinate) -> Bool[np.ndarray, "..."]:
+    """As `lung`, for positions that may well lie in it."""
+    sign = -1.0 if side is Side.RIGHT else 1.0
+    shift = build.mediastinum_shift_mm
+    centre, half_width = _column(build, side)
+    taper = cage_taper(build, build.apex_mm.of(side), z)
+    column = (np.abs(x - centre) / half_width) ** 2.3 + (np.abs(y - 2.0) / _HALF_DEPTH_MM) ** 2.3 + taper < 1.0
     narrow = build.mediastinum_mm
     mediastinum = narrow + 15.0 * np.exp(-(((y - 15.0) / 38.0) ** 2)) + 6.0 * np.exp(-(((y - 75.0) / 20.0) ** 2))
     free = (sign * (x - shift) > mediastinum) & (vertebra_level(x, y) > 1.2)
     outside_heart = build.heart.level(x - shift, y, z) > 1.0
     above = z > diaphragm_mm(build, side, x, y)
-    return np.asarray(column & free & outside_heart & above & ~aorta(build, x, y, z, margin_mm=2.0))
+    return np.asarray(column & free & outside_heart & above & ~great_vessels(build, x, y, z, margin_mm=2.0))
 
 
 def diaphragm_mm(build: ThoraxBuild, side: Side, x: Coordinate, y: Coordinate) -> Coordinate:
@@ -94,7 +110,7 @@ def fissure_visibility(
 ) -> Coordinate:
     """1 on a fissure, falling to 0 at `half_width_mm` from it; pleura is thin, so it fades when wider."""
     right_upper = (labels == Lobe.RUL) | (labels == Lobe.RML)
-    distance = np.full(labels.shape, np.inf)
+    distance = np.full(labels.shape, np.inf, dtype=np.result_type(z))
     for side, lobes in ((Side.RIGHT, (Lobe.RUL, Lobe.RML, Lobe.RLL)), (Side.LEFT, (Lobe.LUL, Lobe.LLL))):
         fissure = build.oblique(side)
         near = _where_seen(np.abs(oblique_fissure_mm(fissure, x, y, z)), fissure.seen, x)
@@ -142,36 +158,18 @@ def relative_perfusion(build: ThoraxBuild, x: Coordinate, y: Coordinate, z: Coor
     return tissue * per_tissue * (1.0 - 0.5 * low_weight(build, x, y, z)) * tumour
 
 
-def aorta(
+def great_vessels(
     build: ThoraxBuild, x: Coordinate, y: Coordinate, z: Coordinate, *, margin_mm: float = 0.0
 ) -> Bool[np.ndarray, "..."]:
-    """Ascending aorta, arch and descending aorta left of the spine."""
-    depth = np.maximum.reduce([tube.depth_mm(x - build.mediastinum_shift_mm, y, z) for tube in AORTA])
-    return np.asarray(depth > -margin_mm)
+    """Ascending aorta, arch and descending aorta left of the spine; pulmonary arteries and great veins if built."""
+    tubes = (*AORTA, *PULMONARY_ARTERIES, *VEINS_AND_BRANCHES) if build.has_great_vessels else AORTA
+    return inside(tubes, x - build.mediastinum_shift_mm, y, z, margin_mm=margin_mm)
 
 
-def vertebra_level(x: Coordinate, y: Coordinate) -> Coordinate:
-    """0 at the axis of the spine, 1 on the surface of the vertebral bodies."""
-    return np.sqrt((x / 21.0) ** 2 + ((y - 74.0) / 19.0) ** 2)
-
-
-def body_depth_mm(build: ThoraxBuild, x: Coordinate, y: Coordinate) -> Coordinate:
-    """Roughly the depth below the skin; negative outside. The arms are up and not drawn."""
-    wide, deep = 168.0 + build.fat_mm, 116.0 + build.fat_mm
-    return np.asarray((1.0 - ((np.abs(x) / wide) ** 2.3 + (np.abs(y - 2.0) / deep) ** 2.3) ** (1 / 2.3)) * 130.0)
-
-
-def bone(x: Coordinate, y: Coordinate, z: Coordinate) -> Bool[np.ndarray, "..."]:
-    """Ribs descending to the front, sternum and spine with discs."""
-    shell = ((np.abs(x) / 137.0) ** 2.3 + (np.abs(y - 2.0) / 97.0) ** 2.3) ** (1 / 2.3)
-    rib = (np.abs(shell - 1.0) < 0.035) & (np.sin(2 * np.pi * (z - 0.45 * y) / 27.0) > 0.25) & (y > -80.0)
-    sternum = (np.abs(x) < 17.0) & (np.abs(y + 96.0) < 5.0) & (z > -70.0) & (z < 95.0)
-    spine = (vertebra_level(x, y) < 1.0) & (np.sin(2 * np.pi * z / 25.0) > -0.85)
-    process = (np.abs(x) < 4.0) & (y > 90.0) & (y < 108.0) & (np.sin(2 * np.pi * z / 25.0) > 0.0)
-    return np.asarray(rib | sternum | spine | process)
-
-
-def couch(build: ThoraxBuild, x: Coordinate, y: Coordinate) -> Bool[np.ndarray, "..."]:
-    """A flat treatment couch under the patient: behind the back, or in front of a prone one."""
-    top = 2.0 - (124.0 + build.fat_mm) if build.prone else 126.0 + build.fat_mm
-    return np.asarray((np.abs(x) < 200.0) & (np.abs(y - top) < 7.0))
+def body_depth_mm(build: ThoraxBuild, x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
+    """Roughly the depth below the skin of the trunk; negative outside. Tapered, the front slopes back to the neck."""
+    wide, deep, middle = 168.0 + build.fat_mm, np.asarray(116.0 + build.fat_mm, z.dtype), np.asarray(2.0, z.dtype)
+    if build.is_tapered:
+        slope = 16.0 * np.clip((z - 35.0) / 90.0, 0.0, 1.4) ** 2
+        deep, middle = deep - slope, middle + slope
+    return np.asarray((1.0 - ((np.abs(x) / wide) ** 2.3 + (np.abs(y - middle) / deep) ** 2.3) ** (1 / 2.3)) * 130.0)

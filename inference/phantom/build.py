@@ -11,13 +11,17 @@ the lobar shares and the lung volumes were brought to published means and spread
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
 
 from inference.anatomy import Lobe, Side
 from inference.geometry import Grid
+from inference.phantom.arms import Arms
+from inference.phantom.breasts import Breasts
+from inference.phantom.couch import Couch
+from inference.phantom.deformation import Deformation
 from inference.phantom.shapes import Coordinate, Ellipsoid, Position, Tube
 
 FRAME_OF_REFERENCE_UID = "2.25.270464921604411157304817305467196071801"
@@ -128,18 +132,37 @@ class ThoraxBuild:
     blur_mm: float = 0.0
     """Standard deviation of the scanner's point spread, under the noise; 0 draws sharp edges."""
 
+    deformation: Deformation = field(default=Deformation(), repr=False)
+    """Bends everything but the couch. This and what follows is what the standard patient does without."""
+    is_tapered: bool = field(default=False, repr=False)
+    """Rib cage and shoulders narrow towards the neck, ribs have marrow, the spine a canal."""
+    has_great_vessels: bool = field(default=False, repr=False)
+    """Pulmonary arteries and great veins are drawn and take their place in the lungs; without them only the aorta."""
+    arms: Arms | None = field(default=None, repr=False)
+    breasts: Breasts | None = field(default=None, repr=False)
+    couch: Couch = field(default=Couch(), repr=False)
+
+    @property
+    def additions(self) -> tuple[object, ...]:
+        """All that the standard patient does without; they came later and are no part of the name of older patients."""
+        return self.deformation, self.is_tapered, self.has_great_vessels, self.arms, self.breasts, self.couch
+
     def oblique(self, side: Side) -> ObliqueFissure:
         """The oblique fissure of one side."""
         return self.right_oblique if side is Side.RIGHT else self.left_oblique
 
     def to_reference(self, x: Coordinate, y: Coordinate, z: Coordinate) -> tuple[Coordinate, Coordinate, Coordinate]:
         """Positions in the standard patient's space of LPS positions in this patient."""
+        return self.deformation.moved(*self.straightened(x, y, z))
+
+    def straightened(self, x: Coordinate, y: Coordinate, z: Coordinate) -> tuple[Coordinate, Coordinate, Coordinate]:
+        """Positions as `to_reference` gives them to a patient without deformation; the couch lies in this space."""
         straight = (x - self._swing_mm(z)) / self.width if self.bend_mm else x / self.width
         return (-straight if self.mirrored else straight), y / self.depth, z / self.height
 
     def to_patient(self, position_mm: Position) -> Position:
         """The LPS position in this patient of a place in the standard patient's space."""
-        x, y, z = position_mm
+        x, y, z = self.deformation.unmoved(position_mm)
         z *= self.height
         x = (-x if self.mirrored else x) * self.width
         return x + float(self._swing_mm(np.asarray(z))) if self.bend_mm else x, y * self.depth, z
@@ -161,10 +184,13 @@ class ThoraxBuild:
         Args:
             spacing_mm: distance between slices, rows and columns.
         """
-        half_width = (168.0 + self.fat_mm) * self.width + abs(self.bend_mm) + 10.0
-        half_depth = (116.0 + self.fat_mm + 22.0) * self.depth + 10.0
-        low, high = np.array([[-half_width, -half_depth, -152.0 * self.height], [half_width, half_depth, 0.0]])
-        high[2] = (max(self.apex_mm.right, self.apex_mm.left) + 12.0) * self.height
+        beside = max(168.0 + self.fat_mm, self.arms.half_width_mm + self.fat_mm if self.arms else 0.0)
+        half_width = (beside + self.deformation.reach_mm) * self.width + abs(self.bend_mm) + 10.0
+        in_front = 116.0 + self.fat_mm + max(22.0, self.breasts.height_mm if self.breasts else 0.0)
+        half_depth = (in_front + self.deformation.reach_mm) * self.depth + 10.0
+        floor = (152.0 + self.deformation.reach_mm) * self.height
+        low, high = np.array([[-half_width, -half_depth, -floor], [half_width, half_depth, 0.0]])
+        high[2] = (max(self.apex_mm.right, self.apex_mm.left) + 12.0 + self.deformation.reach_mm) * self.height
         shape = [math.ceil(extent / step) + 1 for extent, step in zip((high - low)[::-1], spacing_mm, strict=True)]
         x, y, z = (float(c) for c in low)
         return Grid.axial(

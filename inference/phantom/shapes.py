@@ -18,8 +18,8 @@ class Ellipsoid:
 
     def level(self, x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
         """0 at the centre, 1 on the surface, above 1 outside."""
-        parts = zip((x, y, z), self.centre_mm, self.radii_mm, strict=True)
-        return np.sqrt(sum((((p - c) / r) ** 2 for p, c, r in parts), start=np.zeros(())))
+        (cx, cy, cz), (rx, ry, rz) = self.centre_mm, self.radii_mm
+        return np.asarray(np.sqrt(((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 + ((z - cz) / rz) ** 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Tube:
 
     def depth_mm(self, x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
         """Distance below the surface of the tube; negative outside."""
-        start, axis = np.array(self.start_mm), np.subtract(self.end_mm, self.start_mm)
-        dx, dy, dz = x - start[0], y - start[1], z - start[2]
-        along = np.clip((dx * axis[0] + dy * axis[1] + dz * axis[2]) / float(axis @ axis), 0.0, 1.0)
-        distance = np.sqrt((dx - along * axis[0]) ** 2 + (dy - along * axis[1]) ** 2 + (dz - along * axis[2]) ** 2)
+        ax, ay, az = (end - start for start, end in zip(self.start_mm, self.end_mm, strict=True))
+        dx, dy, dz = x - self.start_mm[0], y - self.start_mm[1], z - self.start_mm[2]
+        along = np.clip((dx * ax + dy * ay + dz * az) / (ax * ax + ay * ay + az * az), 0.0, 1.0)
+        distance = np.sqrt((dx - along * ax) ** 2 + (dy - along * ay) ** 2 + (dz - along * az) ** 2)
         return np.asarray(self.start_radius_mm + along * (self.end_radius_mm - self.start_radius_mm) - distance)

@@ -144,6 +144,8 @@ def _source(
     what = f"{NAME} {VERSION} {variant} {grid.shape} {np.round(grid.affine, 6).tolist()} {grid.frame_of_reference_uid}"
     if build != STANDARD_BUILD or conditions:
         what += f" {build} {conditions}"
+    if build.additions != STANDARD_BUILD.additions:
+        what += f" {build.additions}"
 
     def uid(role: str) -> str:
         return f"2.25.{int(hashlib.sha256(f'{what} {role}'.encode()).hexdigest()[:32], 16)}"

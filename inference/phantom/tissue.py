@@ -10,59 +10,129 @@ from inference.phantom.anatomy import (
     COUCH_HU,
     FAT_HU,
     FISSURE_HALF_WIDTH_MM,
+    GLAND_HU,
     LIVER_HU,
     SOFT_TISSUE_HU,
     SPONGY_BONE_HU,
     TUMOUR_HU,
-    aorta,
     body_depth_mm,
-    bone,
-    couch,
     diaphragm_mm,
     fissure_visibility,
+    great_vessels,
     lobe_labels,
     parenchyma_hu,
     relative_perfusion,
-    vertebra_level,
 )
+from inference.phantom.arms import arm_hu
 from inference.phantom.build import ThoraxBuild
-from inference.phantom.canvas import Canvas, Mask
+from inference.phantom.canvas import Canvas, Mask, Part
+from inference.phantom.couch import THICKNESS_MM
 from inference.phantom.shapes import Coordinate
+from inference.phantom.skeleton import bone, marrow
 from inference.phantom.vessels import vessel_tree
 
 
-def paint_tissue(canvas: Canvas, drawn: tuple[Lobe, ...]) -> None:
+def paint_tissue(canvas: Canvas, drawn: tuple[Lobe, ...], *, with_perfusion: bool = True) -> Mask:
     """Body, couch and lungs, and the perfusion of the lungs.
 
     Args:
         canvas: blank.
         drawn: lobes that hold air; the others are soft tissue.
+        with_perfusion: whether the canvas gets its perfusion.
+
+    Returns:
+        The patient with everything inside, without the couch.
     """
-    build = canvas.build
+    build, skin = canvas.build, canvas.nothing()
     half_width_mm = max(FISSURE_HALF_WIDTH_MM, 0.5 * sorted(canvas.grid.spacing_mm)[1])
     for part in canvas.slices():
-        place = part.x, part.y, part.z
-        labels = lobe_labels(build, *place)
-        labels = np.where(np.isin(labels, drawn), labels, 0).astype(np.uint8)
-        visibility = fissure_visibility(build, *place, labels, half_width_mm=half_width_mm)
-        parenchyma = parenchyma_hu(build, *place)
-        air_space = parenchyma + 0.75 * visibility * (SOFT_TISSUE_HU - parenchyma)
-        part.hu[:] = np.where(labels > 0, air_space, _solid_hu(build, *place))
+        labels = lobe_labels(build, part.x, part.y, part.z)
+        labels[~np.isin(labels, drawn)] = 0
         part.labels[:] = labels
-        part.perfusion[:] = np.where(labels > 0, relative_perfusion(build, *place), 0.0)
+        skin[part.box] = _paint_solid(part, build)
+        in_lung = labels > 0
+        place, lobes = part.places(in_lung), labels[in_lung]
+        visibility = fissure_visibility(build, *place, lobes, half_width_mm=half_width_mm)
+        parenchyma = parenchyma_hu(build, *place)
+        part.hu[in_lung] = parenchyma + 0.75 * visibility * (SOFT_TISSUE_HU - parenchyma)
+        if with_perfusion:
+            part.perfusion[in_lung] = relative_perfusion(build, *place)
+    return skin
 
 
-def _solid_hu(build: ThoraxBuild, x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
-    """HU of everything but lung and airway."""
-    depth = body_depth_mm(build, x, y)
-    hu = np.where(depth > 0, np.where(depth < 11.0 + build.fat_mm, FAT_HU, SOFT_TISSUE_HU), AIR_HU)
-    hu = np.where((depth < 0) & couch(build, x, y), COUCH_HU, hu)
-    bones = bone(x, y, z)
-    hu = np.where(bones, np.where(vertebra_level(x, y) < 0.85, SPONGY_BONE_HU, CORTICAL_BONE_HU), hu)
+def _paint_solid(part: Part, build: ThoraxBuild) -> Mask:
+    """Everything but lung and airway.
+
+    Returns:
+        The patient's voxels.
+    """
+    depth = np.broadcast_to(body_depth_mm(build, part.x, part.y, part.z), part.labels.shape)
+    straight_x, straight_y, _ = build.straightened(*part.grid.coordinates_mm())
+    below = build.couch.below_surface_mm(straight_x, straight_y, fat_mm=build.fat_mm, is_prone=build.prone)
+    trunk = (depth > 0) if build.couch.sunk_mm <= 0 else (depth > 0) & (below <= 0)
+    part.hu[:] = AIR_HU
+    on_couch = (depth < 0) if build.couch.sunk_mm <= 0 else ~trunk
+    part.hu[on_couch & (below > 0) & (below < THICKNESS_MM) & (np.abs(straight_x) < build.couch.half_width_mm)] = (
+        COUCH_HU
+    )
+    skin = trunk.copy()
+    _paint_arms(part, build, skin)
+    _paint_breasts(part, build, skin)
+    solid = trunk & (part.labels == 0)
+    part.hu[solid] = _solid_hu(build, *part.places(solid), depth[solid])
+    return skin
+
+
+def _paint_arms(part: Part, build: ThoraxBuild, skin: Mask) -> None:
+    """Bone, muscle and fat of the arms, under the trunk where both meet."""
+    if build.arms is None:
+        return
+    share = np.zeros(skin.shape, np.float32)
+    for limb in build.arms.limbs(build.fat_mm):
+        reach = max(limb.start_radius_mm, limb.end_radius_mm)
+        low, high = sorted((limb.start_mm[2], limb.end_mm[2]))
+        near = (part.z > low - reach) & (part.z < high + reach) & (part.x * limb.end_mm[0] > 0)
+        near = np.broadcast_to(near, skin.shape)
+        if near.any():
+            share[near] = np.maximum(share[near], limb.depth_mm(*part.places(near)) / reach)
+    inside = share > 0
+    part.hu[inside] = arm_hu(share[inside])
+    skin[inside] = True
+
+
+def _paint_breasts(part: Part, build: ThoraxBuild, skin: Mask) -> None:
+    """Fat and gland, under the trunk where both meet."""
+    for outline, gland in build.breasts.halves(build.fat_mm) if build.breasts else ():
+        (cx, cy, cz), (rx, ry, rz) = outline.centre_mm, outline.radii_mm
+        near = (np.abs(part.x - cx) < rx) & (np.abs(part.y - cy) < ry) & (np.abs(part.z - cz) < rz)
+        near = np.broadcast_to(near, skin.shape)
+        if near.any():
+            place = part.places(near)
+            inside = outline.level(*place) < 1.0
+            hu = np.where(gland.level(*place) < 1.0, GLAND_HU, FAT_HU)
+            part.hu[near] = np.where(inside, hu, part.hu[near])
+            skin[near] |= inside
+
+
+def _solid_hu(build: ThoraxBuild, x: Coordinate, y: Coordinate, z: Coordinate, depth: Coordinate) -> Coordinate:
+    """HU of the trunk but lung and airway.
+
+    Args:
+        build: the patient.
+        x: of positions in the trunk.
+        y: of the same positions.
+        z: of the same positions.
+        depth: below the skin, in millimetres.
+    """
+    hu = np.where(depth < 11.0 + build.fat_mm, FAT_HU, SOFT_TISSUE_HU)
+    bones = bone(build, x, y, z)
+    hu[bones] = CORTICAL_BONE_HU
+    hu[bones & marrow(build, x, y, z)] = SPONGY_BONE_HU
     below_right = (x < 0) & (z < diaphragm_mm(build, Side.RIGHT, x, y)) & (z > -400.0) & (depth > 30.0) & ~bones
-    hu = np.where(below_right, LIVER_HU, hu)
+    hu[below_right] = LIVER_HU
     heart = build.heart.level(x - build.mediastinum_shift_mm, y, z) < 1.0
-    return np.where((heart | aorta(build, x, y, z)) & ~bones, build.blood_hu, hu)
+    hu[(heart | great_vessels(build, x, y, z)) & ~bones] = build.blood_hu
+    return hu
 
 
 def paint_vessels(canvas: Canvas) -> None:

@@ -2,10 +2,20 @@
 
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
+from scipy import ndimage
 
+from inference.anatomy import Lobe, Side
 from inference.geometry import Grid
+from inference.phantom.anatomy import SOFT_TISSUE_HU
+from inference.phantom.bodies import StomachGas
+from inference.phantom.build import FRAME_OF_REFERENCE_UID
+from inference.phantom.canvas import Canvas
+from inference.phantom.great_vessels import ARTERY_ENDS_MM
+from inference.phantom.tissue import paint_airway, paint_tissue
+from training.insilico.person import Person
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,3 +37,38 @@ class Body:
     """The patient with everything inside, without couch."""
     hilum_mm: Float32[np.ndarray, "sides 3"]
     """LPS position where the pulmonary artery enters each lung: right, left."""
+
+
+def make_body(person: Person, spacing_mm: float, *, frame_of_reference_uid: str = FRAME_OF_REFERENCE_UID) -> Body:
+    """Draw a person on a cubic grid that holds trunk, couch and, if they lie beside it, arms.
+
+    Args:
+        person: whom.
+        spacing_mm: of the grid; 1.5 mm shows what a CT shows, 5 mm is enough for tests.
+        frame_of_reference_uid: of this patient's visit; no two patients share one.
+    """
+    grid = person.build.field_of_view((spacing_mm, spacing_mm, spacing_mm))
+    grid = Grid(grid.shape, grid.affine, frame_of_reference_uid)
+    canvas = Canvas.blank(grid, person.build, np.float32)
+    skin = paint_tissue(canvas, tuple(Lobe), with_perfusion=False)
+    airway = paint_airway(canvas)
+    if person.has_stomach_gas:
+        StomachGas().paint(canvas)
+    build = person.build
+    hilum = [build.to_patient(build.drawn(ARTERY_ENDS_MM[side])) for side in (Side.RIGHT, Side.LEFT)]
+    _keep_whole_lobes(canvas)
+    return Body(grid, canvas.labels, canvas.hu, airway, skin, np.array(hilum, np.float32))
+
+
+def _keep_whole_lobes(canvas: Canvas) -> None:
+    """Each lobe becomes one piece: crumbs that vessels and airways cut off it become mediastinum."""
+    box = ndimage.find_objects(canvas.labels > 0, max_label=1)[0]
+    labels, hu = canvas.labels[box], canvas.hu[box]
+    pieces = cc3d.connected_components(labels, connectivity=6)
+    sizes = np.bincount(pieces.ravel())
+    first = np.unique(pieces, return_index=True)
+    lobe = dict(zip(first[0].tolist(), labels.ravel()[first[1]].tolist(), strict=True))
+    for piece, size in enumerate(sizes):
+        if lobe[piece] and size < max(s for k, s in enumerate(sizes) if lobe[k] == lobe[piece]):
+            crumb = pieces == piece
+            labels[crumb], hu[crumb] = 0, SOFT_TISSUE_HU

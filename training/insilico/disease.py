@@ -1,6 +1,6 @@
 """What every disease of the in-silico cohort does to lung tissue and to arteries."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from training.insilico.arterial_tree import ArterialTree
 from training.insilico.lung_tissue import LungTissue
 
 
+@runtime_checkable
 class Disease(Protocol):
     """One finding of one patient, with its place and severity; a frozen dataclass of plain numbers."""
 
