@@ -22,7 +22,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test pytomography bench-spect test-totalsegmentator unusual-patients check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas capacity torture torture-pipeline torture-time torture-write fuzz clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas capacity torture torture-pipeline torture-time torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -37,6 +37,9 @@ unusual-patients: $(VENV)/installed-test  ## Read every patient of docs/unusual-
 	$(BIN)/python -m pytest -q tests/inference/phantom/test_unusual_patients.py
 
 pytomography: $(VENV)/pytomography  ## PyTomography, which projects and reconstructs the SPECT of in-silico patients.
+
+cohort-report: $(VENV)/installed-test  ## How realistic an in-silico cohort is: docs/cohort-realism.md anew. COHORT=/folder of `perfnode cohort make`.
+	$(BIN)/perfnode cohort report "$(COHORT)" --out docs
 
 check: $(VENV)/installed-dev  ## Style, types, import contracts, spelling.
 	$(BIN)/ruff check .

@@ -77,8 +77,6 @@ class LobeMap:
     """What drew the lobes; its caveat travels with every object made from them."""
     fissures_seen: Mapping[Fissure, float] = field(default_factory=dict)
     """Share of each fissure's area, 0 to 1, that the CT showed to an engine that looked for fissures; else empty."""
-    effusion_ml: Mapping[Side, float] = field(default_factory=dict)
-    """Pleural fluid of each side that an engine saw outside the lungs; else empty."""
 
     def __post_init__(self) -> None:
         _freeze(self.labels, self.grid)

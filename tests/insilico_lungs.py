@@ -40,15 +40,27 @@ def perfused(
     """The lungs of the coarse body, or of another, after these diseases."""
     body, tree = body or coarse_body(), tree or grown()
     tissue, lumen = LungTissue.healthy(body), np.ones(len(tree.parent))
-    whole = float(bed_conductance(tissue, draws).sum(dtype=float))
+    is_usual = body is coarse_body() and draws == DRAWS
+    whole = _healthy_bed() if is_usual else float(bed_conductance(tissue, draws).sum(dtype=float))
     for disease in diseases:
         tissue, lumen = disease.damage(tissue), lumen * disease.narrow(tree)
     bed = bed_conductance(tissue, draws)
-    territories = territory_map(tree, tissue.lobes, tissue.grid)
+    is_known = tissue.lobes is coarse_body().lobes and tree is grown()
+    territories = _known_territories() if is_known else territory_map(tree, tissue.lobes, tissue.grid)
     inside = territories >= 0
     beds = np.bincount(territories[inside], weights=bed[inside], minlength=int(tree.end.max()) + 1)
     shares = flows(tree, beds, lumen, healthy_bed=whole)
     return Lungs(tissue, true_perfusion(bed, territories, shares, tissue.lobes), territories)
+
+
+@lru_cache(maxsize=1)
+def _healthy_bed() -> float:
+    return float(bed_conductance(LungTissue.healthy(coarse_body()), DRAWS).sum(dtype=float))
+
+
+@lru_cache(maxsize=1)
+def _known_territories() -> np.ndarray:
+    return territory_map(grown(), coarse_body().lobes, coarse_body().grid)
 
 
 @lru_cache(maxsize=1)

@@ -55,16 +55,11 @@ def standin_patient(plan: InsilicoPlan, patient: PatientId) -> InsilicoPatient:
     return InsilicoPatient(patient, instances, instances[0], truth, facts)
 
 
-def second_fails(plan: InsilicoPlan, patient: PatientId) -> InsilicoPatient:
-    """The second patient cannot be made."""
+def second_fails_and_third_dies(plan: InsilicoPlan, patient: PatientId) -> InsilicoPatient:
+    """The second patient cannot be made; the process of the third is killed, as by a kernel that is out of memory."""
     if patient.number == 2:
         raise ValueError("no room for a heart")
-    return standin_patient(plan, patient)
-
-
-def second_dies(plan: InsilicoPlan, patient: PatientId) -> InsilicoPatient:
-    """The process of the second patient is killed, as by a kernel that is out of memory."""
-    if patient.number == 2:
+    if patient.number == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return standin_patient(plan, patient)
 

@@ -42,7 +42,7 @@ class AtlasLobes:
         """
         lungs = find_lungs(ct)
         labels, fissures_seen = draw_lobes(lungs, ct)
-        return as_found(LobeMap(contiguous(labels), ct.grid, self.identity, fissures_seen, dict(lungs.effusion_ml)))
+        return as_found(LobeMap(contiguous(labels), ct.grid, self.identity, fissures_seen))
 
 
 def draw_lobes(

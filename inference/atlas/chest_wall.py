@@ -20,6 +20,7 @@ from scipy.spatial import ConvexHull
 
 from inference.anatomy import Side
 from inference.atlas.balls import dilated, opened
+from inference.atlas.couch import couch_side
 from inference.geometry import Grid
 
 Mask = Bool[np.ndarray, "slices rows columns"]
@@ -56,9 +57,6 @@ _BRONCHI_MM = 5.0
 _BRONCHI_SHARE = 0.01
 """Air in bronchi against all of what looks like fluid."""
 _BONE_HU = 180.0
-_COUCH_HU = -750.0
-_COUCH_MM = 2.5
-_COUCH_ML = 200.0
 _RELAXATIONS = 400
 _RIB_GAP_MM = 20.0
 _DEPENDENT_DEG = (20.0, 80.0)
@@ -115,7 +113,7 @@ class ChestWall:
         mean = ndimage.gaussian_filter(hu * weight, sigma) / np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-3)
         fluid = inside_ribs & tissue & (mean > _FLUID_HU[0]) & (mean < _FLUID_HU[1])
         fluid = opened(fluid, _FLUID_HALF_THICKNESS_MM, self.grid)
-        fluid = self._dependent(fluid, ribs, lies_on_front(hu, body, self.grid))
+        fluid = self._dependent(fluid, ribs, couch_side(hu, body, self.grid) == "front")
         return fluid if not self._holds_air(fluid, hu, lung) else np.zeros_like(fluid)
 
     def _dependent(self, fluid: Mask, ribs: Surface, on_front: bool) -> Mask:
@@ -252,17 +250,6 @@ def effusion_ml(
         if lung.any()
     }
     return {side: voxels * grid.voxel_volume_ml for side, voxels in found.items() if voxels > 0}
-
-
-def lies_on_front(hu: Float32[np.ndarray, "slices rows columns"], body: Mask, grid: Grid) -> bool:
-    """Whether there is a couch in front of the patient and none behind; then fluid gathers in front."""
-    rows = np.flatnonzero(body.any(axis=(0, 2)))
-    if not len(rows):
-        return False
-    solid = np.count_nonzero(hu > _COUCH_HU, axis=(0, 2))
-    margin = int(_COUCH_MM / grid.spacing_mm[1])
-    front, back = solid[: max(rows[0] - margin, 0)].sum(), solid[rows[-1] + 1 + margin :].sum()
-    return bool(front * grid.voxel_volume_ml > _COUCH_ML and front > 2 * back)
 
 
 def _bridged(reach: Surface, dented: Bool[np.ndarray, "slices angles"]) -> Surface:

@@ -10,8 +10,7 @@ Not handled: lung as dense as tissue that reaches mediastinum, diaphragm or apex
 them, and its place is theirs.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cc3d
 import numpy as np
@@ -53,8 +52,6 @@ class Lungs:
     right: Mask
     left: Mask
     grid: Grid
-    effusion_ml: Mapping[Side, float] = field(default_factory=dict)
-    """Pleural fluid at the back of each side, outside the lung; a side that is not named has none that was seen."""
 
     def side(self, side: Side) -> Mask:
         """The lung of one side."""
@@ -82,7 +79,6 @@ def find_lungs(ct: CtVolume) -> Lungs:
         np.ascontiguousarray(axes.undo(_onto(fine, found.right, coarse))),
         np.ascontiguousarray(axes.undo(_onto(fine, found.left, coarse))),
         ct.grid,
-        found.effusion_ml,
     )
 
 
@@ -105,15 +101,12 @@ def _both_sides(hu: Float32[np.ndarray, "slices rows columns"], grid: Grid) -> L
     right, left = _split(lung, grid, midline_mm)
     right, left = _closed(right, airway | left, grid), _closed(left, airway | right, grid)
     sides = {Side.RIGHT: right & ~left, Side.LEFT: left}
-    effusion_ml = {}
     for side, lung in sides.items():
         if lung.any():
             wall = ChestWall.around(lung, grid, side, midline_mm)
             fluid = wall.fluid(lung, hu, body)
             lung |= wall.dents(lung, hu, fluid | airway | sides[Side.LEFT if side is Side.RIGHT else Side.RIGHT])
-            if fluid.any():
-                effusion_ml[side] = float(np.count_nonzero(fluid)) * grid.voxel_volume_ml
-    return Lungs(sides[Side.RIGHT], sides[Side.LEFT], grid, effusion_ml)
+    return Lungs(sides[Side.RIGHT], sides[Side.LEFT], grid)
 
 
 def _body(hu: Float32[np.ndarray, "slices rows columns"], grid: Grid) -> Mask:

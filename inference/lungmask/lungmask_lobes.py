@@ -6,10 +6,10 @@ weights and, in mode `exact`, its very labels, in less time (`lungmask_slices`, 
 `lungmask_postprocessing` say how, and why labels stay the same). This file adds what lungmask lacks: the identity of
 the weights, patient axes that are certain, our label values, and an answer instead of a traceback without weights.
 
-Mode `fast` computes in 16 bits and shows LTRCLobes only the slices where R231 found lung. Neither keeps the very same
-labels: 16 bits move borders by a voxel here and there. And what LTRCLobes sees where there is no lung counts too,
-since lungmask keeps the largest part of each label of the whole volume: where it takes bowel for a lobe larger than
-the true one, the true one is given away. So `exact` looks at all slices, and `fast` is said in the result.
+Mode `fast` computes mostly in 16 bits and shows LTRCLobes only the slices where R231 found lung. Neither keeps the
+very same labels: 16 bits move borders by a voxel here and there. And what LTRCLobes sees where there is no lung counts
+too, since lungmask keeps the largest part of each label of the whole volume: where it takes bowel for a lobe larger
+than the true one, the true one is given away. So `exact` looks at all slices, and `fast` is said in the result.
 
 When memory runs out it takes one slice at a time, half precision, or the CPU (`execution`).
 """
@@ -40,6 +40,8 @@ LOBE_OF_LUNGMASK = {1: Lobe.LUL, 2: Lobe.LLL, 3: Lobe.RUL, 4: Lobe.RML, 5: Lobe.
 """Labels of LTRCLobes as lungmask's README gives them."""
 
 _FAST_CAVEAT = "Lobes were found in reduced precision: borders may differ by a voxel from those of full precision."
+_FAST_VERSION = "fast2"
+"""Part of the version in mode `fast`; another one whenever its labels change."""
 _SLICES_OF_A_GPU = 20
 """Slices at a time where the settings leave it open; lungmask's own number."""
 
@@ -55,7 +57,7 @@ class LungmaskSettings:
     model_store: Path | None = None
     """Folder of the model store; None for none."""
     precision: Literal["exact", "fast"] = "exact"
-    """`exact`: float32 and lungmask's very labels. `fast`: 16 bits, and lobes only where there is lung."""
+    """`exact`: float32 and lungmask's very labels. `fast`: mostly 16 bits, and lobes only where there is lung."""
     batch_size: int | None = None
     """Slices at a time; None for what is fastest: one on a CPU, 20 on a GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -175,12 +177,14 @@ def _identity(r231: "WeightsFile", ltrclobes: "WeightsFile", settings: LungmaskS
     The joint digest is SHA-256 over the two hexadecimal digests, lobes first, joined by a line feed. That lobes were
     found in reduced precision is a caveat, which travels with every object made from them.
     """
+    fast = settings.precision == "fast"
+    mode = f".{_FAST_VERSION}" if fast else ""
     joint = hashlib.sha256(f"{ltrclobes.sha256}\n{r231.sha256}".encode("ascii")).hexdigest()
     return ModelIdentity(
         "lungmask",
-        f"{version('lungmask')}+ltrclobes.{ltrclobes.sha256[:8]}.r231.{r231.sha256[:8]}",
+        f"{version('lungmask')}+ltrclobes.{ltrclobes.sha256[:8]}.r231.{r231.sha256[:8]}{mode}",
         joint,
-        caveat=_FAST_CAVEAT if settings.precision == "fast" else "",
+        caveat=_FAST_CAVEAT if fast else "",
     )
 
 

@@ -135,6 +135,8 @@ def parenchyma_hu(build: ThoraxBuild, x: Coordinate, y: Coordinate, z: Coordinat
     """
     down = -build.gravity_hu_per_mm if build.prone else build.gravity_hu_per_mm
     gravity = build.density_hu + down * y - 0.04 * z
+    if build.base_gravity:
+        gravity = gravity + build.base_gravity * np.clip((20.0 - z) / 90.0, 0.0, 1.0) * down * y
     texture = 5.0 * np.sin(x / 11.0 + 1.0) * np.sin(y / 13.0) + 4.0 * np.sin(z / 9.0 + x / 17.0) + 3.0 * np.sin(y / 7.0)
     return np.asarray(gravity + texture + (EMPHYSEMA_HU - gravity) * low_weight(build, x, y, z))
 

@@ -45,7 +45,8 @@ class Arms:
         radius = self.radius_mm
         for sign in (-1.0, 1.0):
             if self.position is ArmPosition.UP:
-                shoulder, elbow = (sign * 128.0, 6.0, 112.0), (sign * 178.0, -30.0, 330.0)
+                aside = sign * (138.0 + fat_mm)
+                shoulder, elbow = (aside, 6.0, 106.0), (aside + sign * 44.0, -30.0, 330.0)
                 yield Tube(shoulder, elbow, 1.12 * radius, 0.95 * radius)
             else:
                 beside = sign * (174.0 + fat_mm + radius)

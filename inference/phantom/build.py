@@ -141,11 +141,14 @@ class ThoraxBuild:
     arms: Arms | None = field(default=None, repr=False)
     breasts: Breasts | None = field(default=None, repr=False)
     couch: Couch = field(default=Couch(), repr=False)
+    base_gravity: float = field(default=0.0, repr=False)
+    """How much steeper density grows to the dependent side at the bases of the lungs than above."""
 
     @property
     def additions(self) -> tuple[object, ...]:
         """All that the standard patient does without; they came later and are no part of the name of older patients."""
-        return self.deformation, self.is_tapered, self.has_great_vessels, self.arms, self.breasts, self.couch
+        people = self.arms, self.breasts, self.couch
+        return self.deformation, self.is_tapered, self.has_great_vessels, *people, self.base_gravity
 
     def oblique(self, side: Side) -> ObliqueFissure:
         """The oblique fissure of one side."""

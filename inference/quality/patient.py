@@ -19,11 +19,6 @@ from inference.volumes import CtVolume, LobeMap
 METAL_HU = 3000.0
 """Above the densest bone and tooth; the scale of most scanners ends at 3071."""
 METAL_MARGIN_MM = 30.0
-COUCH_HU = -850.0
-"""Shells, foam with a cover and mattresses, averaged over a block; air is -1000."""
-LEAST_COUCH_ML = 100.0
-COUCH_RATIO = 3.0
-"""So much more of it on one side of the body says where the couch is."""
 PURE_GAS_HU = -980.0
 """Mean of a block; what is left of the densest emphysema is some percent of tissue."""
 BLOOD_HU = (0.0, 600.0)
@@ -41,7 +36,9 @@ def check_position(thorax: CoarseThorax, grid: Grid, policy: QualityPolicy) -> F
         grid: of the CT as it was sent.
         policy: judges.
     """
-    couch = _couch_side(thorax)
+    from inference.atlas.couch import couch_side  # scipy; the node's own processes know the checks by their types
+
+    couch = couch_side(thorax.hu, thorax.body, thorax.grid)
     rows_to_front = bool(grid.direction[1, 1] < 0)
     prone = couch == "front" if couch else rows_to_front
     why = f"the couch lies at the {couch} of the body" if couch else "the image rows run to the front"
@@ -50,25 +47,6 @@ def check_position(thorax: CoarseThorax, grid: Grid, policy: QualityPolicy) -> F
     if np.cross(grid.direction[:, 2], grid.direction[:, 1])[2] < 0:
         findings += policy.state("POSITION_FEET_FIRST", 1.0, 0.0, "The patient was scanned feet first.")
     return findings
-
-
-def _couch_side(thorax: CoarseThorax) -> str:
-    """`back` or `front`, empty if no couch shows."""
-    from scipy import ndimage
-
-    body = thorax.body
-    if not body.any():
-        return ""
-    near = ndimage.binary_dilation(body, iterations=1)
-    beside = np.asarray(body.any(axis=1))[:, np.newaxis, :]
-    things = (thorax.hu > COUCH_HU) & ~near & beside
-    middle_mm = thorax.centre_mm(body)[1]
-    is_back = thorax.positions_mm(1) > middle_mm
-    back_ml, front_ml = thorax.ml(things[:, is_back]), thorax.ml(things[:, ~is_back])
-    for side, ml, other_ml in (("back", back_ml, front_ml), ("front", front_ml, back_ml)):
-        if ml >= LEAST_COUCH_ML and ml >= COUCH_RATIO * other_ml:
-            return side
-    return ""
 
 
 def check_size(thorax: CoarseThorax, policy: QualityPolicy) -> Findings:

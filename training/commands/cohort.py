@@ -15,7 +15,7 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="File of the cohort, as those in configs/cohort/.")]
+Config = Annotated[str, typer.Option("--config", "-c", help="`full`, `tiny`, or a .toml file of your own.")]
 CohortFolder = Annotated[Path, typer.Argument(help="Folder of a cohort.", exists=True, file_okay=False)]
 PatientPath = Annotated[
     Path, typer.Argument(metavar="PATIENT", help="Folder of a patient.", exists=True, file_okay=False)
@@ -78,3 +78,22 @@ def show(
     page = out or Path(f"{opened.patient}.png")
     draw_page(opened, page)
     console.print(str(page), soft_wrap=True, markup=False)
+
+
+@app.command("report")
+def report(
+    folder: CohortFolder,
+    out: Annotated[Path, typer.Option(help="Folder of the page cohort-realism.md; pictures go into cohort/ there.")],
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; without it, as many as processors and memory allow.")
+    ] = None,
+    controls: Annotated[int, typer.Option(min=0, help="Healthy controls to make and measure beside the cohort.")] = 12,
+) -> None:
+    """Measure a cohort and write a page with its figures beside published ones. What was measured is kept."""
+    from training.commands.report_progress import ReportProgress
+    from training.insilico.cohort_report import report_cohort
+    from training.insilico.workers import affordable_workers
+
+    progress = ReportProgress(Console(stderr=True, highlight=False))
+    written = report_cohort(folder, out, workers=workers or affordable_workers(), controls=controls, tell=progress.tell)
+    console.print(str(written), soft_wrap=True, markup=False)

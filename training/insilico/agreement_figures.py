@@ -18,8 +18,8 @@ from training.metrics import SPLITS_PERCENT, eroded, function_dice, lobe_means, 
 
 TRUTH = "truth"
 SEEN_TRUTH = "truth at SPECT resolution"
-FWHM_RANGE_MM = (6.0, 30.0)
-"""Where the effective resolution is looked for."""
+FWHM_RANGE_MM = (6.0, 24.0)
+"""Where the effective resolution is looked for; it ends at the upper limit where CT and SPECT differ in breath."""
 
 Picture = Float32[np.ndarray, "slices rows columns"]
 

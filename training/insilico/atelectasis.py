@@ -19,6 +19,8 @@ from training.insilico.lung_voxels import LungVoxels
 
 COLLAPSED_HU = 40.0
 DEPENDENT_HU = -250.0
+CONSTRICTION = 3
+"""Power of the air that is left, by which vessels have constricted; ours."""
 FISSURE_MM = 5.0
 """Old fissures within this distance of the room are wiped out when a lobe has left it."""
 
@@ -46,11 +48,12 @@ class DependentAtelectasis:
         rim *= np.isin(voxels.lobe, (Lobe.RLL, Lobe.LLL))
         struck = rim > 0.0
         before = tissue.hu.reshape(-1)[voxels.flat[struck]]
+        left = self.bed_left + (1.0 - self.bed_left) * (1.0 - rim[struck]) ** CONSTRICTION
         return tissue.with_lesion(
             self.name,
             voxels.flat[struck],
             hu=(before + rim[struck] * np.maximum(DEPENDENT_HU - before, 0.0)).astype(np.float32),
-            capillaries=(1.0 - rim[struck] * (1.0 - self.bed_left)).astype(np.float32),
+            capillaries=left.astype(np.float32),
             seen=rim[struck] > 0.5,
         )
 

@@ -66,9 +66,10 @@ def _keep_whole_lobes(canvas: Canvas) -> None:
     labels, hu = canvas.labels[box], canvas.hu[box]
     pieces = cc3d.connected_components(labels, connectivity=6)
     sizes = np.bincount(pieces.ravel())
-    first = np.unique(pieces, return_index=True)
-    lobe = dict(zip(first[0].tolist(), labels.ravel()[first[1]].tolist(), strict=True))
-    for piece, size in enumerate(sizes):
-        if lobe[piece] and size < max(s for k, s in enumerate(sizes) if lobe[k] == lobe[piece]):
-            crumb = pieces == piece
-            labels[crumb], hu[crumb] = 0, SOFT_TISSUE_HU
+    owner = np.zeros(len(sizes), np.uint8)
+    owner[pieces.ravel()] = labels.ravel()
+    is_crumb = owner > 0
+    for lobe in Lobe:
+        is_crumb[np.argmax(np.where(owner == lobe, sizes, 0))] = False
+    crumbs = is_crumb[pieces]
+    labels[crumbs], hu[crumbs] = 0, SOFT_TISSUE_HU

@@ -15,7 +15,7 @@ from inference.phantom.anatomy import diaphragm_mm, horizontal_fissure_mm, lung,
 from inference.phantom.build import Sides, ThoraxBuild
 from inference.phantom.vessels import PLASTIC_NUMBER
 
-_SAMPLES = 120_000
+_SAMPLES = 60_000
 _REACH_MM = ((-165.0, 165.0), (-115.0, 115.0), (-165.0, 150.0))
 _FAR_MM = 1e4
 _STEPS = 12
@@ -35,13 +35,13 @@ class LungSizes:
     lower_of_left: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """A build with the sizes asked for."""
 
     build: ThoraxBuild
-    middle_mm: tuple[float, float, float]
-    """Mean position of the lungs in the space of the standard patient."""
+    places: Places
+    """Sample of the lungs, evenly spread, in the space of the standard patient."""
 
 
 def fitted(build: ThoraxBuild, sizes: LungSizes, *, domes_mm: tuple[float, float]) -> Fitted:
@@ -65,9 +65,8 @@ def fitted(build: ThoraxBuild, sizes: LungSizes, *, domes_mm: tuple[float, float
         build = replace(build, width=build.width * change, depth=build.depth * change)
     build = replace(build, diaphragm_mm=Sides(domes[Side.RIGHT], domes[Side.LEFT]))
     inside = {side: _where(sample[side], lung(build, side, *sample[side])) for side in Side}
-    middle = np.hstack([np.array(inside[side]) for side in Side]).mean(axis=1)
-    build = _with_fissures(build, sizes, inside)
-    return Fitted(build, (float(middle[0]), float(middle[1]), float(middle[2])))
+    x, y, z = np.hstack([np.array(inside[side]) for side in Side])
+    return Fitted(_with_fissures(build, sizes, inside), (x, y, z))
 
 
 def _with_fissures(build: ThoraxBuild, sizes: LungSizes, inside: dict[Side, Places]) -> ThoraxBuild:

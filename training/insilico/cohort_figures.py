@@ -14,6 +14,8 @@ from training.insilico.published import Group
 from training.insilico.realism import PatientFigures
 
 EMPHYSEMA = "emphysema"
+FREE = "free breathing"
+"""`person.BreathingState` of a CT that shows the lungs as the SPECT does."""
 SEVERE_EMPHYSEMA_PERCENT = 10.0
 """LAA-950 from which a patient counts as one with severe emphysema; ours, Bonney's patients were candidates for lung
 volume reduction."""
@@ -65,10 +67,10 @@ PER_PATIENT: Mapping[Figure, Callable[[PatientFigures], float]] = {
     Figure.HEIGHT_SHARE: lambda p: 100.0 * p.seen.height_share,
     Figure.VARIATION: lambda p: p.seen.variation,
     Figure.DEFECT_PERCENT: lambda p: p.defects.percent,
-    Figure.FWHM: lambda p: p.agreement.fwhm_mm,
+    Figure.FWHM: lambda p: p.agreement.fwhm_mm if p.breath == FREE else math.nan,
     Figure.COUNTS: lambda p: p.counts / 1e6,
 }
-"""Figures that every patient has for itself."""
+"""Figures that every patient has for itself; NaN where it means nothing for the patient."""
 
 
 def spread(figure: Figure, patients: Iterable[PatientFigures]) -> Spread | None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from enum import StrEnum
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -117,12 +118,26 @@ class InsilicoPlan:
         return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()
 
 
-def read_plan(path: Path) -> InsilicoPlan:
+def shipped_plans() -> tuple[str, ...]:
+    """Names of the cohorts whose files come with this package."""
+    return tuple(sorted(path.name.removesuffix(".toml") for path in files("configs").joinpath("cohort").iterdir()))
+
+
+def read_plan(name_or_path: str | Path) -> InsilicoPlan:
     """Read the file of a cohort.
 
+    Args:
+        name_or_path: a name from `shipped_plans`, or a path that ends in `.toml`.
+
     Raises:
-        CohortPlanError: with every mistake of the file, each with its key.
+        CohortPlanError: there is no such file, or it has mistakes; with every mistake, each with its key.
     """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        if str(name_or_path) not in shipped_plans():
+            known = f"known are {', '.join(shipped_plans())}, or a .toml file"
+            raise CohortPlanError(str(name_or_path), (f"there is no cohort of this name; {known}",))
+        path = Path(str(files("configs").joinpath("cohort", f"{name_or_path}.toml")))
     problems: list[str] = []
     plan = parsed(path, InsilicoPlan, problems)
     if plan is not None and not plan.patients:

@@ -6,11 +6,12 @@ that was stopped goes on where it was. Equal cohorts give equal pages.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from training.baselines import Predictor, fit, weighted
 from training.errors import NoPatient
@@ -18,18 +19,15 @@ from training.insilico.agreement_figures import LungVoxels
 from training.insilico.cohort import patient_folders, read_manifest
 from training.insilico.cohort_figures import Spread
 from training.insilico.cohort_name import CohortName
+from training.insilico.cohort_plan import GENERATOR, GENERATOR_VERSION, InsilicoPlan
 from training.insilico.comparison import compare
 from training.insilico.figure import Figure
-from training.insilico.realism import (
-    PatientFigures,
-    figures_file,
-    kept_measures,
-    read_figures,
-    read_voxels,
-    voxels_file,
-)
+from training.insilico.healthy_control import control_file, kept_control
+from training.insilico.hospitals import HOSPITALS
+from training.insilico.realism import figures_file, kept_measures, read_figures, read_voxels, voxels_file
 from training.insilico.report_page import Findings, Making, page
 from training.insilico.report_pictures import draw_pictures
+from training.insilico.spect_phantom import SpectQuality, kept_quality, quality_file
 from training.insilico.whole_folder import write_whole
 from training.insilico.workers import Ended, Started, work_through
 from training.metrics import spearman
@@ -43,15 +41,26 @@ CONTROL_COUNT = 12
 """Healthy controls: the mean of 12 is known to 0.3 SD."""
 
 
+class Kind(StrEnum):
+    """What is measured."""
+
+    PATIENT = "patient"
+    CONTROL = "control"
+    PROTOCOL = "SPECT of hospital"
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One patient to measure, on disk, or one healthy control to make and measure."""
+    """One measure."""
 
-    name: str
+    kind: Kind
     folder: Path | None
-    """None for a control."""
-    number: int = 0
-    """Of the control, from 1."""
+    """Of a patient."""
+    number: int
+    """Of a control, from 1; of a hospital, from 0."""
+
+    def __str__(self) -> str:
+        return self.folder.name if self.folder is not None else f"{self.kind} {self.number}"
 
 
 def report_cohort(
@@ -62,7 +71,7 @@ def report_cohort(
     controls: int = CONTROL_COUNT,
     command: str = "perfnode cohort report",
     tell: Callable[[Started[Task] | Ended[Task]], None] = lambda event: None,
-) -> Findings:
+) -> Path:
     """Measure a cohort and write `cohort-realism.md` with its pictures.
 
     Args:
@@ -73,27 +82,43 @@ def report_cohort(
         command: named on the page.
         tell: is called at each start and end of a measure.
 
+    Returns:
+        The page.
+
     Raises:
         NoPatient: the folder holds no cohort, no patient, or one that cannot be measured.
         OSError: the file system refuses.
     """
-    manifest, kept = read_manifest(cohort), cohort / KEPT
-    tasks = [Task(str(each.patient), each.path) for each in patient_folders(cohort)]
+    plan, kept = TypeAdapter(InsilicoPlan).validate_python(read_manifest(cohort)["plan"]), cohort / KEPT
+    tasks = [Task(Kind.PATIENT, each.path, each.patient.number) for each in patient_folders(cohort)]
     if not tasks:
         raise NoPatient(str(cohort), "there is no patient yet")
-    tasks += [Task(f"{CONTROLS}-{number:03d}", None, number) for number in range(1, controls + 1)]
-    plan = dict(manifest["plan"])
-    for event in work_through(tasks, partial(_measure, plan, kept), workers=workers):
+    tasks += [Task(Kind.CONTROL, None, number) for number in range(1, controls + 1)]
+    tasks += [Task(Kind.PROTOCOL, None, number) for number in range(len(HOSPITALS))]
+    missing = [task for task in tasks if not _file(plan, kept, task).is_file()]
+    for event in work_through(missing, partial(measure_task, plan, kept), workers=workers):
         tell(event)
         if isinstance(event, Ended) and event.failure is not None:
-            raise NoPatient(event.task.name, f"cannot be measured: {event.failure}")
-    found = _findings(tasks, kept, plan, command)
-    write_report(found, out)
-    return found
+            raise NoPatient(str(event.task), f"cannot be measured: {event.failure}")
+    return write_report(_findings(tasks, kept, plan, command), out)
 
 
-def write_report(findings: Findings, out: Path) -> None:
+def measure_task(plan: InsilicoPlan, kept: Path, task: Task) -> None:
+    """Do one measure and keep it."""
+    match task.kind:
+        case Kind.PATIENT if task.folder is not None:
+            kept_measures(task.folder, kept)
+        case Kind.CONTROL:
+            kept_control(plan, task.number, kept / CONTROLS)
+        case _:
+            kept_quality(HOSPITALS[task.number].spect, kept, method=plan.spect.method)
+
+
+def write_report(findings: Findings, out: Path) -> Path:
     """Write page and pictures.
+
+    Returns:
+        The page.
 
     Raises:
         OSError: the file system refuses.
@@ -105,6 +130,7 @@ def write_report(findings: Findings, out: Path) -> None:
     for name, content in draw_pictures(groups, findings.rows).items():
         write_whole(out / PICTURES / name, content)
     write_whole(out / PAGE, page(findings, pictures=PICTURES).encode())
+    return out / PAGE
 
 
 def fitted_scores(
@@ -129,59 +155,47 @@ def fitted_scores(
     return found
 
 
-def _measure(plan: Mapping[str, Any], kept: Path, task: Task) -> None:
-    if task.folder is not None:
-        kept_measures(task.folder, kept)
-        return
-    from training.insilico.healthy_control import kept_control
+def _file(plan: InsilicoPlan, kept: Path, task: Task) -> Path:
+    """Where a measure is kept."""
+    match task.kind:
+        case Kind.PATIENT if task.folder is not None:
+            return figures_file(task.folder, kept)
+        case Kind.CONTROL:
+            return control_file(plan, task.number, kept / CONTROLS)
+        case _:
+            return quality_file(HOSPITALS[task.number].spect, kept, method=plan.spect.method)
 
-    kept_control(plan, task.number, kept / CONTROLS)
 
-
-def _findings(tasks: list[Task], kept: Path, plan: Mapping[str, Any], command: str) -> Findings:
-    from training.insilico.healthy_control import control_file
-
-    files = {task.name: figures_file(task.folder, kept) for task in tasks if task.folder is not None}
-    patients = [read_figures(file) for file in files.values()]
-    controls = [read_figures(control_file(plan, t.number, kept / CONTROLS)) for t in tasks if t.folder is None]
-    voxels = {p.patient: read_voxels(voxels_file(files[p.patient])) for p in patients}
+def _findings(tasks: list[Task], kept: Path, plan: InsilicoPlan, command: str) -> Findings:
+    files = {kind: [_file(plan, kept, task) for task in tasks if task.kind is kind] for kind in Kind}
+    patients = [read_figures(file) for file in files[Kind.PATIENT]]
+    controls = [read_figures(file) for file in files[Kind.CONTROL]]
+    voxels = {p.patient: read_voxels(voxels_file(f)) for p, f in zip(patients, files[Kind.PATIENT], strict=True)}
     by_cohort = {c: {p.patient: voxels[p.patient] for p in patients if p.cohort == c} for c in CohortName}
     return Findings(
         patients=patients,
         controls=controls,
-        rows=compare(patients, controls, _protocols(plan)),
+        rows=compare(patients, controls, _protocols(files[Kind.PROTOCOL])),
         fitted=fitted_scores(by_cohort[CohortName.NON_CANCER], by_cohort[CohortName.LUNG_CANCER]),
         making=_making(plan, command),
     )
 
 
-def _protocols(plan: Mapping[str, Any]) -> dict[Figure, Spread]:
+def _protocols(files: list[Path]) -> dict[Figure, Spread]:
     """Resolution and noise over the SPECT protocols of all hospitals."""
-    from training.insilico.hospitals import HOSPITALS
-    from training.insilico.spect_phantom import measure_protocol
-    from training.insilico.spect_protocol import SpectMethod
-
-    method = SpectMethod(plan["spect"]["method"])
-    measured = [measure_protocol(hospital.spect, method=method) for hospital in HOSPITALS]
+    measured = [TypeAdapter(SpectQuality).validate_json(file.read_bytes()) for file in files]
     point, noise = Spread.of(q.point_fwhm_mm for q in measured), Spread.of(q.noise_percent for q in measured)
     return {name: value for name, value in ((Figure.POINT_FWHM, point), (Figure.NOISE, noise)) if value is not None}
 
 
-def _making(plan: Mapping[str, Any], command: str) -> Making:
-    from training.insilico.cohort_plan import GENERATOR, GENERATOR_VERSION
-
+def _making(plan: InsilicoPlan, command: str) -> Making:
     return Making(
-        name=plan["name"],
-        seed=plan["seed"],
+        name=plan.name,
+        seed=plan.seed,
         generator=f"{GENERATOR} {GENERATOR_VERSION}",
         settings=(
-            f"body grid {plan['body']['spacing_mm']} mm, {plan['body']['territories']} territories, CT matrix "
-            f"{plan['ct']['matrix']}, SPECT by {plan['spect']['method']}"
+            f"body grid {plan.body.spacing_mm} mm, {plan.body.territories} territories, CT matrix "
+            f"{plan.ct.matrix}, SPECT by {plan.spect.method}"
         ),
         command=command,
     )
-
-
-def sorted_patients(patients: list[PatientFigures]) -> list[PatientFigures]:
-    """By name."""
-    return sorted(patients, key=lambda patient: patient.patient)

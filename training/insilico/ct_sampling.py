@@ -59,10 +59,22 @@ class PlaneSampling:
     """For each Gaussian of the line spread: its weight, and the weights of the body's rows and columns."""
 
     @classmethod
-    def between(cls, body: Grid, slices: Grid, kernel: ReconstructionKernel) -> "PlaneSampling":
-        """Weights for one kernel; it is never sharper than hides the faces of the body's voxels."""
+    def between(
+        cls, body: Grid, slices: Grid, kernel: ReconstructionKernel, *, couch_mm: float = 0.0
+    ) -> "PlaneSampling":
+        """Weights for one kernel; it is never sharper than hides the faces of the body's voxels.
+
+        Args:
+            body: axial grid that is wide enough for all but the couch.
+            slices: grid of the CT.
+            kernel: with its line spread.
+            couch_mm: width of a flat couch around x = 0, which goes on beyond the body's grid.
+        """
         gaussians = kernel.at_least(SHARPEST * max(body.spacing_mm[1:])).gaussians
         rows, columns = (_faces_mm(body, slices, axis) for axis in (1, 2))
+        beyond = 0.5 * (couch_mm - body.shape[2] * body.spacing_mm[2])
+        columns[:, 0] -= max(beyond, 0.0)
+        columns[:, -1] += max(beyond, 0.0)
         return cls(tuple((weight, _sparse(ndtr(rows / sd)), _sparse(ndtr(columns / sd))) for weight, sd in gaussians))
 
     def of(self, plane: Float32[np.ndarray, "rows columns"]) -> Float32[np.ndarray, "pixel_rows pixel_columns"]:

@@ -27,6 +27,8 @@ from training.insilico.uids import derived_uid
 
 LOWEST_HU, HIGHEST_HU = -1024.0, 3071.0
 """Ends of the 12-bit scale; also what fills a round field's corners."""
+FLAT_COUCH_MM = 530.0
+"""Width of a flat table top; grids of slim patients hold only the middle of it."""
 LUNG_MARGIN_MM = 10.0
 """A field of view leaves at least so much around the lungs."""
 
@@ -105,7 +107,8 @@ def scan_ct(
     """
     grid = scan_grid(lobes, body, scanner, draws)
     planes = _planes(hu, body, grid, scanner, draws, breathing)
-    sampling = PlaneSampling.between(body, grid, scanner.kernel)
+    couch_mm = FLAT_COUCH_MM if scanner.flat_couch else 0.0
+    sampling = PlaneSampling.between(body, grid, scanner.kernel, couch_mm=couch_mm)
     texture = NoiseTexture.on(grid, scanner.kernel, scanner.slice_mm).planes(draws.generator("noise"))
     outside = _outside_circle(grid) if scanner.round_field else None
     values = np.empty(grid.shape, np.float32)

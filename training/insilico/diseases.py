@@ -225,7 +225,7 @@ def _tumour(draws: Draws, body: Body, tree: ArterialTree) -> Tumour:
     radius = 0.5 * SEVERITY[size].draw(draws, "diameter")
     centre = _near_hilum(draws, body, lobe, HILAR_SHARE) if central else _somewhere(draws, body, lobe)
     arteries = pressed_arteries(draws, tree, centre_mm=centre, radius_mm=radius, lobe=lobe, grade=grade)
-    lumen = draws.between("lumen", 0.0, 0.3) if grade == 2 else draws.between("lumen", 0.15, 0.4)
+    lumen = draws.between("lumen", 0.0, 0.30 if grade == 2 else 0.26)
     return Tumour(
         centre_mm=centre,
         radius_mm=radius,

@@ -19,6 +19,8 @@ from training.insilico.lung_voxels import LungVoxels
 FLUID_HU, PRESSED_HU = 10.0, 20.0
 MENISCUS_MM = 6.0
 """How far the surface climbs at the ribs."""
+CONSTRICTION = 3
+"""Power of the air that is left: vessels constrict before all air has gone, so this lung does not glow; ours."""
 SLOPE = 0.12
 """How much deeper the fluid stands per way to the base, as the recoil of the lung is strongest at the apex; ours."""
 
@@ -55,7 +57,7 @@ class Effusion:
         struck = pressed > 0.0
         before = tissue.hu.reshape(-1)[voxels.flat[struck]]
         dense = (before + pressed[struck] * np.maximum(PRESSED_HU - before, 0.0)).astype(np.float32)
-        left = (1.0 - pressed[struck] * (1.0 - self.bed_left)).astype(np.float32)
+        left = (self.bed_left + (1.0 - self.bed_left) * (1.0 - pressed[struck]) ** CONSTRICTION).astype(np.float32)
         return full.with_lesion("compressive-atelectasis", voxels.flat[struck], hu=dense, capillaries=left)
 
     def narrow(self, tree: ArterialTree) -> Float[np.ndarray, " segments"]:

@@ -25,7 +25,7 @@ from training.insilico.lung_voxels import LungVoxels
 HOLE_HU, BULLA_HU = -975.0, -992.0
 LOBAR_SPREAD, LOCAL_SPREAD = 0.55, 0.35
 """Standard deviations of the logarithm of the capillary share left, between lobes and within them; ours, tuned."""
-LOBULE_MM = 5.5
+LOBULE_MM = 3.8
 """Correlation length that makes holes of 5 to 10 mm, the middles of lobules."""
 LOSS_WITH_HOLES = 0.3
 """Logarithm of the capillary share lost where all tissue has turned to holes; ours."""

@@ -17,7 +17,7 @@ from training.insilico.lung_tissue import LungTissue
 from training.insilico.lung_voxels import LungVoxels
 
 WALL_HU, GROUND_HU, CYST_HU = -250.0, -640.0, -900.0
-NET_MM, HONEYCOMB_MM = 5.0, 8.0
+NET_MM, HONEYCOMB_MM = 4.5, 4.5
 """Widths of the meshes; honeycomb cysts are 3 to 10 mm wide (Fleischner glossary, recalled)."""
 
 
@@ -55,7 +55,7 @@ class Fibrosis:
         before = tissue.hu.reshape(-1)[voxels.flat]
         ground = np.maximum(before, GROUND_HU)
         hu = np.where(walls, WALL_HU - 220.0 * (1.0 - grade), 0.4 * before + 0.6 * ground)
-        hu = np.where(likely > worst, np.where(comb < 0.4, WALL_HU, CYST_HU), hu)
+        hu = np.where(likely > worst, np.where(comb < 0.55, WALL_HU, CYST_HU), hu)
         rim = np.clip((likely - least) / 0.15, 0.0, 1.0)
         hu = (before + rim * (hu - before)).astype(np.float32)
         left = (1.0 - rim * (0.35 + 0.65 * grade) * (1.0 - self.bed_left)).astype(np.float32)

@@ -22,6 +22,7 @@ from training.insilico.branching import ends_supplied, length_mm
 ARTERY_SHARE = 0.35
 """Share of pulmonary vascular resistance in the segments of a healthy tree."""
 SHORTEST_MM = 0.01
+"""Of segments without length, which come about where a tree divides at one of the places that it leads to."""
 
 
 def flows(

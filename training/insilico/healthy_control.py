@@ -4,10 +4,7 @@ They belong to no cohort and leave no images: each is made in memory with the se
 """
 
 import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -64,24 +61,23 @@ def control_figures(plan: InsilicoPlan, number: int) -> PatientFigures:
     return measure(Views(truth, images.ct, images.spect.values, images.spect.grid), facts)[0]
 
 
-def kept_control(plan: Mapping[str, Any], number: int, kept: Path) -> None:
+def kept_control(plan: InsilicoPlan, number: int, kept: Path) -> None:
     """Make and measure a control if its figures are not kept.
 
     Args:
-        plan: as in the manifest of the cohort.
+        plan: of the cohort.
         number: from 1.
         kept: folder of the figures; is made.
     """
     file = control_file(plan, number, kept)
     if file.is_file():
         return
-    figures = control_figures(TypeAdapter(InsilicoPlan).validate_python(dict(plan)), number)
+    figures = control_figures(plan, number)
     kept.mkdir(parents=True, exist_ok=True)
     write_whole(file, TypeAdapter(PatientFigures).dump_json(figures, indent=1))
 
 
-def control_file(plan: Mapping[str, Any], number: int, kept: Path) -> Path:
+def control_file(plan: InsilicoPlan, number: int, kept: Path) -> Path:
     """Where the figures of a control are kept, by what it is made from."""
-    making = TypeAdapter(InsilicoPlan).validate_python(dict(plan)).making_digest
-    digest = hashlib.sha256(json.dumps([making, VERSION]).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{plan.making_digest} {VERSION}".encode()).hexdigest()[:16]
     return kept / f"control-{number:03d}.{digest}.json"

@@ -24,7 +24,7 @@ _UNIT = 1e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NuclearImage:
-    """What a SPECT says about the patient, with patient axes: slices to superior, rows to posterior, columns to left."""
+    """What a SPECT says, with patient axes: slices run to superior, rows to posterior, columns to the left."""
 
     values: Float32[np.ndarray, "slices rows columns"]
     """Stored values with their rescaling, if any: relative counts."""
@@ -76,7 +76,7 @@ def _grid(dataset: Dataset) -> Grid:
 
 
 def _slice_order(dataset: Dataset, frames: int) -> list[int]:
-    """Which frame is slice 1, 2, 3 …"""
+    """Which frame is slice 1, which slice 2 and so on."""
     value = dataset.get("SliceVector")
     vector = [int(number) for number in ([value] if isinstance(value, int) else value or ())]
     if sorted(vector) != list(range(1, frames + 1)):

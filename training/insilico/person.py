@@ -22,6 +22,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+import numpy as np
+
+from inference.phantom.anatomy import parenchyma_hu
 from inference.phantom.arms import ArmPosition, Arms
 from inference.phantom.breasts import Breasts
 from inference.phantom.build import HorizontalFissure, ObliqueFissure, Sides, ThoraxBuild
@@ -29,7 +32,7 @@ from inference.phantom.couch import Couch, CouchShape
 from inference.phantom.deformation import Deformation, Wave
 from inference.phantom.shapes import Ellipsoid
 from training.insilico.breathing import Breathing
-from training.insilico.chest_fit import LungSizes, fitted
+from training.insilico.chest_fit import LungSizes, Places, fitted
 from training.insilico.draws import Draws
 
 
@@ -162,7 +165,7 @@ def draw_person(
         lung_tissue_g=tissue_g,
         has_stomach_gas=draws.chance("stomach gas", 0.4),
     )
-    return replace(person, build=_with_density(draws, person, fit.middle_mm))
+    return replace(person, build=_with_density(draws, person, fit.places))
 
 
 def _air_ml(draws: Draws, sex: Sex, age_years: float, height_m: float, state: BreathingState) -> float:
@@ -202,10 +205,10 @@ def _build(draws: Draws, sex: Sex, height_m: float, bmi: float, state: Breathing
         height=size * draws.normal("trunk", 0.99, 0.03),
         bend_mm=draws.normal("bend", 0.0, 4.0),
         fat_mm=min(fat, 24.0),
-        lung_half_width_mm=Sides(draws.normal("right", 66.5, 1.5), draws.normal("left", 62.0, 1.5)),
+        lung_half_width_mm=Sides(draws.normal("right", 66.5, 1.0), draws.normal("left", 62.0, 1.0)),
         apex_mm=Sides(draws.normal("right apex", 116.0, 4.0), draws.normal("left apex", 118.0, 4.0)),
         mediastinum_mm=draws.between("mediastinum", 11.0, 19.0),
-        mediastinum_shift_mm=draws.normal("mediastinum shift", 0.0, 2.0),
+        mediastinum_shift_mm=draws.normal("mediastinum shift", 3.0, 2.0),
         heart=_heart(draws, state),
         right_oblique=_oblique(draws, "right oblique", 1.05, complete=0.6),
         left_oblique=_oblique(draws, "left oblique", 1.15, complete=0.7),
@@ -267,11 +270,21 @@ def _wave(draws: Draws) -> Wave:
     return Wave(ways[0], ways[1], draws.between("phase", 0.0, 2.0 * math.pi))
 
 
-def _with_density(draws: Draws, person: Person, middle_mm: tuple[float, float, float]) -> ThoraxBuild:
-    """The build with the density that the mass of the lungs gives, and a slope that follows it."""
+def _with_density(draws: Draws, person: Person, places: Places) -> ThoraxBuild:
+    """The build with the density that the mass of the lungs gives, and a slope that follows it.
+
+    Args:
+        draws: the person's.
+        person: all but the density is set.
+        places: a sample of the lungs.
+    """
+    free = person.state is BreathingState.FREE
     gravity = GRAVITY_PER_MM * (1000.0 + person.mean_hu) * draws.lognormal("gravity", 1.0, 0.2)
-    density = person.mean_hu - gravity * middle_mm[1] + 0.04 * middle_mm[2]
-    return replace(person.build, density_hu=density, gravity_hu_per_mm=gravity)
+    at_base = draws.between("gravity at the base", 0.2, 1.0) * (1.0 if free else 0.4)
+    build = replace(
+        person.build, density_hu=0.0, gravity_hu_per_mm=gravity / (1.0 + 0.3 * at_base), base_gravity=at_base
+    )
+    return replace(build, density_hu=person.mean_hu - float(parenchyma_hu(build, *places).mean(dtype=np.float64)))
 
 
 def _breathing(draws: Draws, build: ThoraxBuild, inhaled_ml: float) -> Breathing:

@@ -135,7 +135,7 @@ def measure(views: Views, facts: Mapping[str, Any]) -> tuple[PatientFigures, Lun
 def lobes_on(truth: Truth, grid: Grid) -> UInt8[np.ndarray, "slices rows columns"]:
     """The true lobes at the voxels of another grid of the patient, by the nearest voxel."""
     labels: UInt8[np.ndarray, "slices rows columns"] = resample(
-        truth.lobes, truth.grid, grid, interpolation=Interpolation.NEAREST, outside=0
+        truth.lobes, truth.grid, grid, interpolation=Interpolation.NEAREST, outside=0.0
     )
     return labels
 

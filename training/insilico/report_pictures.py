@@ -103,7 +103,8 @@ def _agreement(groups: Groups) -> bytes:
         place.set_xlim(-0.6, 1.0)
         place.set_ylim(len(names) - 0.5, -0.5)
         _plain(place)
-    _key(figure, groups, "above the line: ceiling; below: predictors that know nearly nothing")
+    note = "above the line: ceiling; below: predictors that know nearly nothing"
+    _key(figure, groups, note, left=0.2, top=0.97, bottom=0.22, wspace=0.06)
     return _png(figure)
 
 
@@ -133,7 +134,7 @@ def _emphysema(groups: Groups, rows: Sequence[Row]) -> bytes:
 
 
 def _defects(groups: Groups) -> bytes:
-    figure = Canvas(figsize=(6.4, 2.8))
+    figure = Canvas(figsize=(7.6, 2.8))
     shares = figure.subplots(1, 2)
     edges = np.arange(0.0, 61.0, 5.0)
     for place, what in zip(shares, ("percent", "largest_percent"), strict=True):
@@ -146,7 +147,8 @@ def _defects(groups: Groups) -> bytes:
         _plain(place)
     shares[0].set_xlabel("all defects, % of the lungs", fontsize=8)
     shares[1].set_xlabel("largest defect, % of the lungs", fontsize=8)
-    _key(figure, groups, "perfusion below half the lungs' mean, from 5 ml")
+    note = "perfusion below half the lungs' mean, from 5 ml"
+    _key(figure, groups, note, left=0.08, top=0.95, bottom=0.28, wspace=0.25)
     return _png(figure)
 
 
@@ -155,16 +157,17 @@ def _plain(place: Axes) -> None:
     place.spines[["top", "right"]].set_visible(False)
 
 
-def _key(figure: Canvas, groups: Groups, note: str) -> None:
+def _key(figure: Canvas, groups: Groups, note: str, **margins: float) -> None:
+    """Who has which colour and a note, below the panels, which are given their place."""
     for column, (group, patients) in enumerate(groups.items()):
-        figure.text(0.01 + 0.18 * column, 0.015, f"{group} ({len(patients)})", color=COLOURS[group], fontsize=7.5)
-    figure.text(0.99, 0.015, note, fontsize=7.5, ha="right")
-    figure.subplots_adjust(left=0.08, right=0.985, top=0.86, bottom=0.17, wspace=0.45)
+        figure.text(0.01 + 0.16 * column, 0.02, f"{group} ({len(patients)})", color=COLOURS[group], fontsize=7.5)
+    figure.text(0.99, 0.02, note, fontsize=7.5, ha="right")
+    figure.subplots_adjust(**({"left": 0.06, "right": 0.985, "top": 0.85, "bottom": 0.11, "wspace": 0.5} | margins))
 
 
 def _png(figure: Canvas) -> bytes:
     if not figure.texts:
-        figure.subplots_adjust(left=0.11, right=0.98, top=0.9, bottom=0.17)
+        figure.subplots_adjust(left=0.11, right=0.98, top=0.92, bottom=0.17)
     figure.set_dpi(_DOTS_PER_INCH)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

@@ -30,7 +30,7 @@ with warnings.catch_warnings():  # PyTomography silences all warnings of the pro
     from pytomography.projectors.SPECT import SPECTSystemMatrix
     from pytomography.transforms import Transform
     from pytomography.transforms.SPECT.attenuation import get_prob_of_detection_matrix
-    from pytomography.utils import pad_object, rotate_detector_z
+    from pytomography.utils import rotate_detector_z
 
 FWHM_PER_SD = float(np.sqrt(8.0 * np.log(2.0)))
 ORBIT_STEP_MM = 10.0
@@ -53,24 +53,34 @@ class Registered:
 
 
 class KeptAttenuation(Transform):  # type: ignore[misc]
-    """Share of the photons that reach the camera; PyTomography's `SPECTAttenuationTransform`, calculated once."""
+    """Share of the photons that reach the camera; PyTomography's `SPECTAttenuationTransform`, calculated once.
 
-    def __init__(self, per_cm: torch.Tensor) -> None:
+    The map may be wider than what is projected: it is turned and summed up as a whole, then cut.
+    """
+
+    def __init__(self, wide_per_cm: torch.Tensor) -> None:
         super().__init__()
-        self._per_cm = pad_object(per_cm)
+        self._wide_per_cm = wide_per_cm
         self._kept: dict[int, torch.Tensor] = {}
 
     def forward(self, x: torch.Tensor, view: int) -> torch.Tensor:
         """The object as one view sees it, attenuated."""
-        share = self._kept.get(int(view))
-        if share is None:
-            turned = rotate_detector_z(self._per_cm, self.proj_meta.angles[view])
-            share = self._kept[int(view)] = get_prob_of_detection_matrix(turned, self.object_meta.dx).contiguous()
-        return x * share
+        if int(view) not in self._kept:
+            self._kept[int(view)] = self._share(x.shape[0], self.proj_meta.angles[view])
+        return x * self._kept[int(view)]
 
     def backward(self, x: torch.Tensor, view: int) -> torch.Tensor:
         """The transpose, which is the same."""
         return self.forward(x, view)
+
+    def _share(self, width: int, angle: torch.Tensor) -> torch.Tensor:
+        """For the middle `width` × `width` columns, turned towards the camera, which stands at the end of axis 0."""
+        missing = max(width - self._wide_per_cm.shape[0], 0)
+        sides = [missing // 2, missing - missing // 2]
+        turned = rotate_detector_z(torch.nn.functional.pad(self._wide_per_cm, [0, 0, *sides, *sides]), angle)
+        start = (turned.shape[0] - width) // 2
+        rays = turned[start:, start : start + width]
+        return get_prob_of_detection_matrix(rays, self.object_meta.dx)[:width].contiguous()
 
 
 class CollimatorBlur(Transform):  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """The part of space that a SPECT is made of, and how the body gets onto its voxels.
 
-To be fast, the field is cut to the patient: across, a square that holds the widest part of the body; along, the lungs
-with a margin. What lies outside gives next to no counts.
+To be fast, what is projected and reconstructed is cut to the lungs and a margin: what lies farther out gives next to no
+counts. What attenuates is the whole patient, so attenuation has a wider grid, round the same axis.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Float32
 
 from inference.geometry import Grid
 
-MARGIN_MM = 30.0
-"""Above and below the lungs: breathing, misalignment and the width of the blur."""
+MARGIN_MM = 25.0
+"""Around the lungs: breathing, misalignment and the width of the blur."""
 SUBVOXELS = 2
 """The body breathes on voxels that much finer, so that moving it blurs less."""
 
@@ -20,34 +20,61 @@ Millimetres = tuple[float, float, float]
 Interval = tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where something begins and ends along each axis, LPS."""
+
+    x: Interval
+    y: Interval
+    z: Interval
+
+    @property
+    def sides(self) -> tuple[Interval, Interval]:
+        """Across the patient."""
+        return self.x, self.y
+
+    @classmethod
+    def of(cls, mask: Bool[np.ndarray, "a b c"], grid: Grid) -> "Box":
+        """The box of a mask that is not empty, on an axial grid."""
+        return cls(*(_extent_mm(mask, grid, axis) for axis in (2, 1, 0)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SpectField:
     """Voxels of a SPECT around one patient."""
 
     grid: Grid
-    """As many rows as columns; the axis that the camera turns round is the middle of the square."""
+    """Of the image: as many rows as columns; the axis that the camera turns round is the middle of the square."""
+    wide: Grid
+    """Of attenuation: the same slices and voxels, and some more on every side."""
 
     @classmethod
-    def around(
-        cls, x_mm: Interval, y_mm: Interval, z_mm: Interval, voxel_mm: float, *, matrix: int, frame: str
-    ) -> "SpectField":
-        """The field for one patient.
+    def around(cls, lungs_mm: Box, patient_mm: Box, voxel_mm: float, *, matrix: int, frame: str) -> "SpectField":
+        """The field for one patient. The camera turns round the middle of the patient.
 
         Args:
-            x_mm: from the right to the left end of the patient.
-            y_mm: from the front to the back of the patient.
-            z_mm: from the lower to the upper end of the lungs.
-            voxel_mm: edge of the field's cubic voxels.
+            lungs_mm: where the lungs begin and end.
+            patient_mm: where the patient does, at the height of the lungs.
+            voxel_mm: edge of the cubic voxels.
             matrix: of the camera; what lies farther out is cut off.
             frame: Frame of Reference UID of the positions.
         """
-        slices = int(np.ceil((z_mm[1] - z_mm[0] + 2.0 * MARGIN_MM) / voxel_mm))
-        width = min(int(np.ceil(max(x_mm[1] - x_mm[0], y_mm[1] - y_mm[0]) / voxel_mm)) + 2, matrix)
-        counts = (width, width, slices)
-        middle = [0.5 * sum(interval) for interval in (x_mm, y_mm, z_mm)]
-        x, y, z = (m - 0.5 * (n - 1) * voxel_mm for m, n in zip(middle, counts, strict=True))
-        shape, spacing = (slices, width, width), (voxel_mm, voxel_mm, voxel_mm)
-        return cls(Grid.axial(shape, spacing, (x, y, z), frame_of_reference_uid=frame))
+        axis = 0.5 * sum(patient_mm.x), 0.5 * sum(patient_mm.y)
+        reach = [
+            max(abs(end - m) for m, side in zip(axis, box.sides, strict=True) for end in side)
+            for box in (lungs_mm, patient_mm)
+        ]
+        slices = int(np.ceil((lungs_mm.z[1] - lungs_mm.z[0] + 2.0 * MARGIN_MM) / voxel_mm))
+        width = min(2 * int(np.ceil((reach[0] + MARGIN_MM) / voxel_mm)), matrix)
+        wide = max(min(2 * (int(np.ceil(reach[1] / voxel_mm)) + 1), matrix), width)
+        z = 0.5 * (sum(lungs_mm.z) - (slices - 1) * voxel_mm)
+
+        def square(count: int) -> Grid:
+            corner = axis[0] - 0.5 * (count - 1) * voxel_mm, axis[1] - 0.5 * (count - 1) * voxel_mm, z
+            spacing = (voxel_mm, voxel_mm, voxel_mm)
+            return Grid.axial((slices, count, count), spacing, corner, frame_of_reference_uid=frame)
+
+        return cls(square(width), square(wide))
 
     @property
     def finer(self) -> Grid:
@@ -91,7 +118,7 @@ def averaged_onto(
     return np.ascontiguousarray(values)
 
 
-def extent_mm(mask: Bool[np.ndarray, "a b c"], grid: Grid, axis: int) -> Interval:
+def _extent_mm(mask: Bool[np.ndarray, "a b c"], grid: Grid, axis: int) -> Interval:
     """Where a mask that is not empty begins and ends along one axis of an axial grid."""
     there = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
     faces = _faces_mm(grid, axis)

@@ -6,10 +6,13 @@ with and without it, at so many counts that noise does not matter. A point in a 
 OSEM draws a lonely point sharper than anything in a lung.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
+from pydantic import TypeAdapter
 from scipy import optimize
 
 from inference.geometry import Grid
@@ -18,9 +21,12 @@ from training.insilico.breathing import Breathing
 from training.insilico.draws import Draws
 from training.insilico.spect_protocol import SpectMethod, SpectProtocol
 from training.insilico.spect_scanner import scan_spect
+from training.insilico.whole_folder import write_whole
 from training.metrics import eroded
 from training.voxel_means import voxel_means
 
+VERSION = "1"
+"""Raise it with every change that changes a measure."""
 LUNG_HU = -700.0
 BODY_HALF_MM = (165.0, 110.0)
 LUNG_CENTRES_MM = ((-75.0, 0.0, 0.0), (75.0, 0.0, 0.0))
@@ -79,6 +85,29 @@ def measure_protocol(protocol: SpectProtocol, *, method: SpectMethod) -> SpectQu
     return SpectQuality(
         point_fwhm_mm(with_point.values * np.float32(share) - flat.values, flat.grid), noise, one.counts
     )
+
+
+def kept_quality(protocol: SpectProtocol, kept: Path, *, method: SpectMethod) -> SpectQuality:
+    """What a protocol makes of the chest, measured if it is not kept.
+
+    Args:
+        protocol: which.
+        kept: folder; is made.
+        method: of the SPECT.
+    """
+    file = quality_file(protocol, kept, method=method)
+    if file.is_file():
+        return TypeAdapter(SpectQuality).validate_json(file.read_bytes())
+    quality = measure_protocol(protocol, method=method)
+    kept.mkdir(parents=True, exist_ok=True)
+    write_whole(file, TypeAdapter(SpectQuality).dump_json(quality, indent=1))
+    return quality
+
+
+def quality_file(protocol: SpectProtocol, kept: Path, *, method: SpectMethod) -> Path:
+    """Where the quality of a protocol is kept, by all its numbers."""
+    digest = hashlib.sha256(f"{VERSION} {method} {protocol}".encode()).hexdigest()[:16]
+    return kept / f"{protocol.name}.{digest}.json"
 
 
 def chest() -> tuple[Float32[np.ndarray, "s r c"], Float32[np.ndarray, "s r c"], Grid]:

@@ -9,7 +9,7 @@ from scipy import ndimage
 from inference.geometry import Grid
 from training.insilico.breathing import Breathing
 from training.insilico.spect_breath import breath_mean
-from training.insilico.spect_field import Interval, Millimetres, SpectField, averaged_onto, extent_mm
+from training.insilico.spect_field import Box, Interval, Millimetres, SpectField, averaged_onto
 from training.insilico.spect_protocol import SpectProtocol
 
 TISSUE_HU = -300.0
@@ -29,19 +29,20 @@ SMALLEST_PART = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpectSource:
-    """Activity and attenuation on the grid of a `SpectField`."""
+    """Activity on the grid of a `SpectField`, attenuation on its wide one."""
 
     field: SpectField
     activity_mbq: Float32[np.ndarray, "slices rows columns"]
     """Per voxel, where the camera finds it: mean over the breath, shifted against the CT."""
-    attenuation_per_mm: Float32[np.ndarray, "slices rows columns"]
+    attenuation_per_mm: Float32[np.ndarray, "slices wide_rows wide_columns"]
     """Of the patient, where the camera finds it."""
-    ct_attenuation_per_mm: Float32[np.ndarray, "slices rows columns"]
+    ct_attenuation_per_mm: Float32[np.ndarray, "slices wide_rows wide_columns"]
     """Of the patient as the CT shows it: not shifted, in the body grid's state of breath. Attenuation correction knows
     no other."""
+    half_width_mm: float
+    """Half the patient's size from right to left."""
     half_depth_mm: float
     """Half the patient's size from front to back."""
-    half_width_mm: float
 
 
 def spect_source(
@@ -71,20 +72,20 @@ def spect_source(
     if not (perfusion > 0).any():
         raise ValueError("there are no lungs to take a SPECT of")
     patient = _Patient.found((hu > TISSUE_HU) | (perfusion > 0), body)
-    heights, (y_mm, x_mm) = extent_mm(perfusion > 0, body, 0), patient.sides_mm
-    field = SpectField.around(
-        x_mm, y_mm, heights, protocol.pixel_mm, matrix=protocol.matrix, frame=body.frame_of_reference_uid
-    )
+    lungs_mm = Box.of(perfusion > 0, body)
+    patient_mm = patient.box(lungs_mm.z)
+    frame = body.frame_of_reference_uid
+    field = SpectField.around(lungs_mm, patient_mm, protocol.pixel_mm, matrix=protocol.matrix, frame=frame)
     activity = _activity(perfusion, hu, body, patient, field.finer, protocol.shunt, shift_mm)
     activity = field.mean_of(breath_mean(activity, field.finer, breathing, keeps_sum=True))
     activity *= np.float32(protocol.activity_mbq / activity.sum(dtype=np.float64))
     per_mm = attenuation_per_mm(hu)
     of_ct, shifted = (
-        averaged_onto(per_mm, body, field.grid, shift) * patient.share_of(field.grid, shift)
+        averaged_onto(per_mm, body, field.wide, shift) * patient.share_of(field.wide, shift)
         for shift in ((0.0, 0.0, 0.0), shift_mm)
     )
-    attenuation = breath_mean(shifted, field.grid, breathing, keeps_sum=False)
-    return SpectSource(field, activity, attenuation, of_ct, _half(y_mm), _half(x_mm))
+    attenuation = breath_mean(shifted, field.wide, breathing, keeps_sum=False)
+    return SpectSource(field, activity, attenuation, of_ct, *(0.5 * (side[1] - side[0]) for side in patient_mm.sides))
 
 
 def attenuation_per_mm(hu: Float32[np.ndarray, "a b c"]) -> Float32[np.ndarray, "a b c"]:
@@ -137,16 +138,13 @@ class _Patient:
         grown = ndimage.binary_dilation(trunk) & all_of_it
         return cls(np.stack([ndimage.binary_fill_holes(plane) for plane in grown]), coarse)
 
-    @property
-    def sides_mm(self) -> tuple[Interval, Interval]:
-        """From front to back and from right to left."""
-        return extent_mm(self.inside, self.grid, 1), extent_mm(self.inside, self.grid, 2)
+    def box(self, z_mm: Interval) -> Box:
+        """Where the patient begins and ends between two heights: raised arms above the lungs do not count."""
+        heights = self.grid.origin_mm[2] + np.arange(self.grid.shape[0]) * self.grid.spacing_mm[0]
+        between = (heights > z_mm[0]) & (heights < z_mm[1])
+        return Box.of(self.inside & between[:, np.newaxis, np.newaxis], self.grid)
 
     def share_of(self, onto: Grid, shift_mm: Millimetres) -> Float32[np.ndarray, "g h i"]:
         """How much of each voxel of another grid is patient; all of those that the skin runs through."""
         with_skin = ndimage.binary_dilation(self.inside).astype(np.float32)
         return averaged_onto(with_skin, self.grid, onto, shift_mm)
-
-
-def _half(interval: Interval) -> float:
-    return 0.5 * (interval[1] - interval[0])

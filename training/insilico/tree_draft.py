@@ -105,5 +105,5 @@ class TreeDraft:
             end=np.array(self.end, dtype=np.int32),
         )
         supplied = ends_supplied(tree)
-        tree.radius_mm[:] = trunk_radius_mm * (supplied / supplied[0]) ** (1.0 / MURRAY_EXPONENT)
+        tree.radius_mm[:] = trunk_radius_mm * (supplied / max(int(supplied[0]), 1)) ** (1.0 / MURRAY_EXPONENT)
         return tree

@@ -57,9 +57,9 @@ def grow_veins(arteries: ArterialTree, lobes: UInt8[np.ndarray, "slices rows col
 
 
 def _hilum_mm(arteries: ArterialTree, side: Side) -> Float[np.ndarray, "3"]:
-    """Where the main artery of one side ends: the first that supplies its lobes."""
+    """Where the main artery of one side ends: the second on the way from the heart to any end there."""
     own = np.isin(arteries.lobe, lobes_of(side))
-    main = upstream(arteries, int(np.flatnonzero(own)[0]))[-2] if own.any() else 0
+    main = upstream(arteries, int(np.flatnonzero(own)[-1]))[-2] if own.any() else 0
     hilum: np.ndarray = arteries.end_mm[main]
     return hilum
 

@@ -14,7 +14,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from inference.ct.instances import PATIENT_POSITIONS, PhantomPatient, ct_instances
+from inference.ct.instances import PATIENT_POSITIONS, CtAcquisition, PhantomPatient, ct_instances
 from inference.ct.series import content_digest, read_ct_series
 from inference.geometry import Grid
 from inference.phantom.thorax import FRAME_OF_REFERENCE_UID, DigitalThorax, draw_thorax
@@ -59,6 +59,18 @@ def test_the_instances_name_a_phantom_and_no_person(small: DigitalThorax) -> Non
 def test_another_patient_can_be_named(small: DigitalThorax) -> None:
     dataset = ct_instances(small.ct, patient=PhantomPatient(name="Case^7", patient_id="C7"))[0]
     assert (str(dataset.PatientName), dataset.PatientID) == ("Case^7", "C7")
+
+
+def test_a_scanner_can_be_named_and_what_is_not_known_of_it_is_left_out(small: DigitalThorax, tmp_path: Path) -> None:
+    told = ct_instances(small.ct, acquisition=CtAcquisition(kernel="SOFT", slice_thickness_mm=2.5, exposure_mas=39.6))[
+        0
+    ]
+    assert (told.ConvolutionKernel, told.SliceThickness, told.Exposure) == ("SOFT", 2.5, 40)
+    told.save_as(tmp_path / "slice.dcm", enforce_file_format=True)
+    assert error_lines(tmp_path / "slice.dcm") == []
+    plain = ct_instances(small.ct)[0]
+    assert (plain.SliceThickness, plain.KVP) == (15.0, 120)
+    assert not {"ConvolutionKernel", "Exposure", "InstitutionName", "ReconstructionDiameter"} & set(plain.dir())
 
 
 def test_decimal_strings_have_at_most_sixteen_characters() -> None:

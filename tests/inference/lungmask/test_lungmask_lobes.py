@@ -226,7 +226,9 @@ def test_fast_mode_is_said_in_the_result(settings: LungmaskSettings, segmenter: 
     fast = LungmaskLobes(replace(settings, precision="fast"))
     assert "reduced precision" in fast.identity.caveat
     assert segmenter.identity.caveat == ""
-    assert replace(fast.identity, caveat="") == segmenter.identity
+    assert fast.identity.version == f"{segmenter.identity.version}.fast2"
+    assert len(fast.identity.label()) <= 64  # VR LO, as above
+    assert replace(fast.identity, caveat="", version=segmenter.identity.version) == segmenter.identity
     ct = ct_of(truth(), GRID)
     lobes, (record,) = climb_down(fast, lambda engine: engine.segment(ct), Descent())
     assert record.numbers_differ

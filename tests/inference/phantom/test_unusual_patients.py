@@ -165,7 +165,9 @@ def test_fluid_is_no_lung_and_its_volume_is_told(name: str) -> None:
     fluid = case.thorax.lesions[UNUSUAL[name][-1]]
     assert not case.found.lungs[fluid].mean() > 0.05
     volume_ml = np.count_nonzero(fluid) * case.thorax.ct.grid.voxel_volume_ml
-    assert case.found.effusion_ml[Side.RIGHT] == pytest.approx(volume_ml, rel=0.3)
+    (finding,) = (finding for finding in case.findings if finding.code == "PLEURAL_FLUID")
+    assert "right lung" in finding.sentence
+    assert finding.measured == pytest.approx(volume_ml, rel=0.3)
 
 
 @pytest.mark.parametrize(("name", "least"), [("nodules", 0.8), ("mass on the chest wall", 0.6)])

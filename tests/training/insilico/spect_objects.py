@@ -52,7 +52,7 @@ def standing(
     """Before the camera; `corrected` says whether the CT shows what attenuates."""
     share = activity * np.float32(protocol.activity_mbq / activity.sum(dtype=np.float64))
     half = 0.5 * grid.shape[1] * VOXEL_MM
-    return SpectSource(SpectField(grid), share, attenuation, attenuation * np.float32(corrected), half, half)
+    return SpectSource(SpectField(grid, grid), share, attenuation, attenuation * np.float32(corrected), half, half)
 
 
 def ball(grid: Grid, middle_mm: tuple[float, float, float], radius_mm: float) -> np.ndarray:

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from inference.anatomy import Lobe
-from tests.insilico_trees import coarse_body, cube, grown, tube
+from tests.insilico_trees import coarse_body, cube, grown, tube, with_lobes
 from training.insilico.arterial_tree import ArterialTree
+from training.insilico.arteries import grow_arteries
 from training.insilico.artery_image import AIR_HU, BLOOD_HU, blood_share, paint_vessels
 from training.insilico.branching import downstream, lobar_artery
+from training.insilico.draws import Draws
 from training.insilico.veins import grow_veins
 
 GRID = cube(40, 1.5)
@@ -65,9 +67,12 @@ def test_the_artery_of_a_lobe_comes_to_it_through_others() -> None:
 
 
 def test_a_vessel_that_leaves_the_grid_is_cut_off() -> None:
-    share = blood_share(LUNG, along((1.0, 0.0, 0.0), 90.0, 2.0), GRID, OPEN)
-    whole = share.sum(axis=(0, 1))
-    np.testing.assert_allclose(whole, whole[20], rtol=0.02)
+    tree = along((1.0, 0.4, 0.3), 70.0, 2.0)
+    box = (slice(5, 25), slice(13, 30), slice(10, 30))
+    whole = blood_share(LUNG, tree, GRID, OPEN)
+    part = blood_share(LUNG[box], tree, GRID.cropped(box), OPEN)
+    assert part.any()
+    np.testing.assert_allclose(part, whole[box], atol=1e-4)
 
 
 def test_narrow_arteries_are_drawn_narrow_and_closed_ones_not_at_all() -> None:
@@ -77,6 +82,7 @@ def test_narrow_arteries_are_drawn_narrow_and_closed_ones_not_at_all() -> None:
     )
     assert half / open_ == pytest.approx(0.25, abs=0.03)
     assert closed == 0.0
+    assert not blood_share(LUNG, tree, GRID, np.array([1.0, 1.0, 0.09])).any()
 
 
 def test_vessels_below_the_thinnest_are_not_drawn() -> None:
@@ -111,6 +117,32 @@ def test_the_body_itself_is_not_changed() -> None:
     np.testing.assert_array_equal(body.hu, before)
 
 
+def test_what_is_denser_than_blood_stays() -> None:
+    body, tree = coarse_body(), grown()
+    dense = np.full_like(body.hu, BLOOD_HU + 20.0)
+    np.testing.assert_array_equal(paint_vessels(dense, body.lobes, tree, body.grid, np.ones(len(tree.parent))), dense)
+
+
+def test_trunk_and_main_arteries_are_left_to_the_body() -> None:
+    tree = along((1.0, 0.0, 0.0), 30.0, 0.1)
+    tree.end_mm[:2] += 10.0
+    tree.radius_mm[:2] = 5.0
+    air = np.full(GRID.shape, -800.0, dtype=np.float32)
+    np.testing.assert_array_equal(paint_vessels(air, LUNG, tree, GRID, OPEN), air)
+    tree.radius_mm[2] = 2.0
+    assert (paint_vessels(air, LUNG, tree, GRID, OPEN) > air).any()
+
+
+def test_a_body_with_a_single_lobe_has_vessels() -> None:
+    body = coarse_body()
+    only = with_lobes(np.where(body.lobes == Lobe.LLL, body.lobes, 0))
+    tree = grow_arteries(only, Draws("one lobe"), territories=50)
+    painted = paint_vessels(body.hu, only.lobes, tree, body.grid, np.ones(len(tree.parent)))
+    assert (painted > body.hu)[only.lobes > 0].any()
+    veins = grow_veins(tree, only.lobes, body.grid)
+    assert np.linalg.norm(veins.end_mm[1] - body.hilum_mm[1]) < 40.0
+
+
 def test_contrast_medium_makes_vessels_bright(painted: np.ndarray) -> None:
     body, tree = coarse_body(), grown()
     bright = paint_vessels(body.hu, body.lobes, tree, body.grid, np.ones(len(tree.parent)), blood_hu=250.0)
@@ -126,6 +158,10 @@ def test_without_arteries_of_a_lobe_its_veins_are_left(painted: np.ndarray) -> N
     assert body.hu[own].mean() < pruned[own].mean() < painted[own].mean()
     elsewhere = np.isin(body.lobes, (Lobe.RUL, Lobe.RML, Lobe.RLL))
     np.testing.assert_array_equal(pruned[elsewhere], painted[elsewhere])
+    veins = paint_vessels(body.hu, body.lobes, tree, body.grid, np.zeros(len(tree.parent)))
+    for lobe in Lobe:
+        own = body.lobes == lobe
+        assert body.hu[own].mean() + 5.0 < veins[own].mean() < painted[own].mean()
 
 
 def test_veins_end_in_their_lobes_and_drain_below_the_arteries() -> None:

@@ -69,6 +69,12 @@ def test_a_cohort_without_patients_is_refused(tmp_path: Path) -> None:
         read_plan(path)
 
 
+def test_a_shipped_cohort_is_found_by_its_name_and_another_name_is_told() -> None:
+    assert read_plan("tiny") == read_plan(SHIPPED / "tiny.toml")
+    with pytest.raises(CohortPlanError, match=r"known are full, tiny, or a \.toml file"):
+        read_plan("huge")
+
+
 def test_a_count_is_not_negative() -> None:
     with pytest.raises(ValidationError):
         Counts(-1, 3)

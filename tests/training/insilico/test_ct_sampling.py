@@ -85,6 +85,16 @@ def test_air_lies_around_the_body() -> None:
     assert pixels[10, 10] == pytest.approx(30.0, abs=0.01)
 
 
+def test_a_flat_couch_goes_on_beyond_the_body() -> None:
+    plane = np.full(BODY.shape[1:], -1000.0, np.float32)
+    plane[35:38] = -600.0  # from side to side
+    wide = Grid.axial((1, 40, 120), (1.0, 1.0, 1.0), (-59.5, -19.5, 0.0), frame_of_reference_uid=UID)
+    sharp = ReconstructionKernel("SHARP", 1.0)
+    row = PlaneSampling.between(BODY, wide, sharp, couch_mm=80.0).of(plane)[36] > -800.0
+    assert (row.sum(), row.argmax()) == (80, 20)
+    assert (PlaneSampling.between(BODY, wide, sharp).of(plane)[36] > -800.0).sum() == 50
+
+
 def test_a_kernel_never_shows_the_voxels_of_the_body_as_blocks() -> None:
     ramp = np.broadcast_to(np.arange(50, dtype=np.float32) * 20.0, (40, 50)).copy()
     sampling = PlaneSampling.between(BODY, slices_of(1, 1.0, 0.0, pixel_mm=0.2), ReconstructionKernel("SHARP", 0.2))

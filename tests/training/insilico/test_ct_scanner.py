@@ -95,6 +95,12 @@ def test_the_scan_keeps_the_frame_of_reference_and_holds_the_lungs(
     assert (index < np.array(ct.grid.shape) - 3.0).all()
 
 
+def test_a_wide_field_is_centred_on_the_body(ct: CtVolume) -> None:
+    first, last = (ct.grid.to_patient_mm(np.array([0.0, k, k]))[:2] for k in (-0.5, 127.5))
+    assert 0.5 * (first + last) == pytest.approx([0.0, 0.0], abs=1e-6)
+    assert last - first == pytest.approx([440.0, 440.0])
+
+
 def test_a_narrow_field_cuts_the_body_but_never_the_lungs(cylinder: tuple[np.ndarray, np.ndarray]) -> None:
     narrow = scan(cylinder, replace(SCANNER, field_mm=150.0))
     low, high = (narrow.grid.to_patient_mm(np.array([0.0, k, k]))[:2] for k in (-0.5, 127.5))
@@ -122,9 +128,12 @@ def test_equal_draws_give_equal_pixels_and_uids_and_others_do_not(
 def test_another_pixel_value_gives_other_uids_in_the_same_study(
     ct: CtVolume, cylinder: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    other = scan(cylinder, replace(SCANNER, noise_hu=21.0)).source
+    hu = cylinder[0].copy()
+    hu[20, 35, 38] = 60.0
+    other = scan((hu, cylinder[1])).source
     assert other.study_instance_uid == ct.source.study_instance_uid == "2.25.5"
     assert other.series_instance_uid != ct.source.series_instance_uid
+    assert not set(other.sop_instance_uids) & set(ct.source.sop_instance_uids)
     uids = [ct.source.series_instance_uid, *ct.source.sop_instance_uids]
     assert len(set(uids)) == len(uids) == ct.grid.shape[0] + 1
     assert all(len(uid) <= 64 and uid.startswith("2.25.") for uid in uids)

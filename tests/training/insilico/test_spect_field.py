@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inference.geometry import Grid
-from training.insilico.spect_field import MARGIN_MM, SpectField, averaged_onto, extent_mm
+from training.insilico.spect_field import MARGIN_MM, Box, SpectField, averaged_onto
 
 FRAME = "2.25.1"
 FINE = Grid.axial((40, 30, 36), (1.5, 1.5, 1.5), (-27.0, -22.0, -30.0), frame_of_reference_uid=FRAME)
@@ -54,24 +54,44 @@ def test_a_grid_that_is_not_axial_is_refused() -> None:
         averaged_onto(np.zeros(FINE.shape, np.float32), turned, COARSE)
 
 
-def test_the_field_holds_the_patient_with_the_axis_of_the_camera_in_the_middle() -> None:
-    field = SpectField.around((-150.0, 170.0), (-100.0, 90.0), (-80.0, 100.0), 4.8, matrix=128, frame=FRAME)
-    everything = np.ones(field.grid.shape, dtype=bool)
-    left, back, up = (extent_mm(everything, field.grid, axis) for axis in (2, 1, 0))
-    assert left[0] <= -150.0
-    assert left[1] >= 170.0
-    assert (sum(left) / 2, sum(back) / 2, sum(up) / 2) == pytest.approx((10.0, -5.0, 10.0))
-    assert up[0] <= -80.0 - MARGIN_MM
-    assert up[1] >= 100.0 + MARGIN_MM
-    assert field.grid.shape[1] == field.grid.shape[2]
+LUNGS = Box((-120.0, 140.0), (-80.0, 70.0), (-80.0, 100.0))
+PATIENT = Box((-150.0, 170.0), (-100.0, 90.0), (-80.0, 100.0))
 
 
-def test_the_field_is_no_wider_than_the_camera() -> None:
-    wide = SpectField.around((-400.0, 400.0), (-100.0, 90.0), (0.0, 100.0), 4.8, matrix=128, frame=FRAME)
-    assert wide.grid.shape[1:] == (128, 128)
+def test_the_field_holds_the_lungs_and_its_wide_one_the_patient_round_one_axis() -> None:
+    field = SpectField.around(LUNGS, PATIENT, 4.8, matrix=128, frame=FRAME)
+    for grid, inside, margin in ((field.grid, LUNGS, MARGIN_MM), (field.wide, PATIENT, 0.0)):
+        box = Box.of(np.ones(grid.shape, dtype=bool), grid)
+        for held, holding in zip((inside.x, inside.y), box.sides, strict=True):
+            assert holding[0] <= held[0] - margin
+            assert holding[1] >= held[1] + margin
+            assert sum(holding) == pytest.approx(sum(PATIENT.x if held is inside.x else PATIENT.y))
+        assert box.z[0] <= -80.0 - MARGIN_MM
+        assert box.z[1] >= 100.0 + MARGIN_MM
+        assert grid.shape[1] == grid.shape[2]
+    # The voxels of one are voxels of the other.
+    first = field.wide.to_index(np.array(field.grid.origin_mm))
+    assert first == pytest.approx(np.round(first), abs=1e-9)
+    assert field.grid.shape[0] == field.wide.shape[0]
+    assert field.grid.shape[1] < field.wide.shape[1]
+
+
+def test_no_field_is_wider_than_the_camera() -> None:
+    wide = Box((-400.0, 400.0), (-100.0, 90.0), (0.0, 100.0))
+    field = SpectField.around(wide, wide, 4.8, matrix=128, frame=FRAME)
+    assert field.grid.shape[1:] == field.wide.shape[1:] == (128, 128)
 
 
 def test_the_finer_grid_covers_the_same_space() -> None:
-    field = SpectField.around((-20.0, 20.0), (-20.0, 20.0), (0.0, 10.0), 4.8, matrix=128, frame=FRAME)
+    field = SpectField.around(LUNGS, PATIENT, 9.6, matrix=64, frame=FRAME)
     values = np.random.default_rng(2).random(field.finer.shape, dtype=np.float32)
     assert field.mean_of(values) == pytest.approx(averaged_onto(values, field.finer, field.grid), abs=1e-6)
+
+
+def test_a_box_reaches_from_face_to_face() -> None:
+    mask = np.zeros(FINE.shape, dtype=bool)
+    mask[3:6, 10, 5:8] = True
+    box = Box.of(mask, FINE)
+    assert box.z == pytest.approx((-30.0 + 2.5 * 1.5, -30.0 + 5.5 * 1.5))
+    assert box.y == pytest.approx((-22.0 + 9.5 * 1.5, -22.0 + 10.5 * 1.5))
+    assert box.x == pytest.approx((-27.0 + 4.5 * 1.5, -27.0 + 7.5 * 1.5))

@@ -1,0 +1,118 @@
+"""The chain from a number to images and truth, on coarse bodies: what comes out belongs together and lies right."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from inference.ct.series import read_ct_series
+from inference.geometry import Grid
+from inference.images import Interpolation, resample
+from training.insilico.cohort_name import CohortName
+from training.insilico.cohort_plan import BodyPlan, Counts, CtPlan, InsilicoPlan, SpectPlan
+from training.insilico.embolism import Embolism
+from training.insilico.generation import Lungs, make_patient, perfused_lungs, scanned
+from training.insilico.hospitals import draw_hospital
+from training.insilico.nuclear_image import read_nuclear_image
+from training.insilico.patient import InsilicoPatient
+from training.insilico.patient_id import PatientId
+from training.insilico.person import Person, draw_person
+from training.insilico.spect_protocol import SpectMethod
+
+PLAN = InsilicoPlan(
+    name="coarse",
+    statement="For tests.",
+    seed=3,
+    counts=Counts(40, 3),
+    body=BodyPlan(spacing_mm=6.0, territories=200),
+    ct=CtPlan(matrix=96),
+    spect=SpectPlan(SpectMethod.FAST),
+)
+FREE = PatientId(CohortName.LUNG_CANCER, 1)
+
+
+@cache
+def patient() -> InsilicoPatient:
+    made = make_patient(PLAN, FREE)
+    return replace(made, ct=tuple(made.ct))
+
+
+def test_truth_holds_mean_one_and_nothing_outside_the_lungs() -> None:
+    truth = patient().truth
+    lungs = truth.lobes > 0
+    assert truth.perfusion[lungs].mean(dtype=np.float64) == pytest.approx(1.0, abs=1e-4)
+    assert not truth.perfusion[~lungs].any()
+    assert ((truth.territories >= 0) == lungs).all()
+
+
+def test_equal_arguments_give_equal_files() -> None:
+    first, second = patient(), make_patient(PLAN, FREE)
+    assert [d.PixelData for d in first.ct] == [d.PixelData for d in second.ct]
+    assert [d.SOPInstanceUID for d in first.ct] == [d.SOPInstanceUID for d in patient().ct]
+    assert first.nuclear.PixelData == second.nuclear.PixelData
+    assert (first.truth.perfusion == second.truth.perfusion).all()
+
+
+def test_another_seed_gives_another_patient() -> None:
+    other = perfused_lungs(replace(PLAN, seed=4), FREE, person_of(FREE, seed=4), replace(PLAN, seed=4).draws(FREE))
+    assert other.perfusion.shape != patient().truth.perfusion.shape or not np.allclose(
+        other.perfusion, patient().truth.perfusion
+    )
+
+
+def test_ct_shows_the_lungs_where_the_truth_has_them() -> None:
+    ct, truth = read_ct_series(list(patient().ct)), patient().truth
+    lungs = resample(
+        (truth.lobes > 0).astype(np.uint8), truth.grid, ct.grid, interpolation=Interpolation.NEAREST, outside=0.0
+    )
+    inside = ndimage.binary_erosion(lungs > 0, iterations=2)
+    around = ndimage.binary_dilation(lungs > 0, iterations=3) & ~ndimage.binary_dilation(lungs > 0, iterations=1)
+    assert ct.hu[inside].mean() < -550.0
+    assert ct.hu[around].mean() > -350.0
+    for axis in range(3):  # the same patient turned about would not pass
+        turned = np.flip(inside, axis)
+        assert ct.hu[turned].mean() > ct.hu[inside].mean() + 60.0
+
+
+def test_spect_lies_on_the_true_perfusion_but_for_the_misalignment() -> None:
+    spect, truth = read_nuclear_image(patient().nuclear), patient().truth
+    shift = np.array(patient().facts["spect"]["shift_mm"])
+    lungs = resample(
+        (truth.lobes > 0).astype(np.uint8), truth.grid, spect.grid, interpolation=Interpolation.NEAREST, outside=0.0
+    )
+    seen = middle_mm(spect.values * ndimage.binary_dilation(lungs > 0, iterations=2), spect.grid)
+    assert seen == pytest.approx(middle_mm(truth.perfusion, truth.grid) + shift, abs=6.0)
+
+
+def test_the_ct_does_not_show_an_embolism() -> None:
+    who, lungs = with_embolism()
+    clear = replace(lungs, diseases=tuple(d for d in lungs.diseases if not isinstance(d, Embolism)))
+    ill, well = (images_of(who, each).ct for each in (lungs, clear))
+    assert (ill.hu == well.hu).all()
+    assert (lungs.lumen < 1.0).any()
+
+
+def middle_mm(values: np.ndarray, grid: Grid) -> np.ndarray:
+    middle: np.ndarray = grid.to_patient_mm(np.array(ndimage.center_of_mass(values)))
+    return middle
+
+
+def person_of(who: PatientId, *, seed: int = PLAN.seed) -> Person:
+    return draw_person(replace(PLAN, seed=seed).draws(who).of("person"))
+
+
+def with_embolism() -> tuple[PatientId, Lungs]:
+    for who in PLAN.patients:
+        lungs = perfused_lungs(PLAN, who, person_of(who), PLAN.draws(who))
+        if any(isinstance(disease, Embolism) for disease in lungs.diseases):
+            return who, lungs
+    raise AssertionError("no patient of the plan has an embolism")
+
+
+def images_of(who: PatientId, lungs: Lungs):  # type: ignore[no-untyped-def]
+    draws = PLAN.draws(who)
+    hospital = draw_hospital(who.cohort, draws)
+    scanner = hospital.draw_scanner(draws.of("ct")).with_matrix(PLAN.ct.matrix)
+    return scanned(PLAN, person_of(who), lungs, hospital, scanner, draws)
