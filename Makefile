@@ -22,7 +22,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test pytomography bench-spect test-totalsegmentator unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas capacity torture torture-pipeline torture-time torture-write fuzz clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas quality-figures capacity torture torture-pipeline torture-time torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -38,7 +38,7 @@ unusual-patients: $(VENV)/installed-test  ## Read every patient of docs/unusual-
 
 pytomography: $(VENV)/pytomography  ## PyTomography, which projects and reconstructs the SPECT of in-silico patients.
 
-cohort-report: $(VENV)/installed-test  ## How realistic an in-silico cohort is: docs/cohort-realism.md anew. COHORT=/folder of `perfnode cohort make`.
+cohort-report: $(VENV)/installed-test $(VENV)/pytomography  ## How realistic an in-silico cohort is: docs/cohort-realism.md anew. COHORT=/folder of `perfnode cohort make`.
 	$(BIN)/perfnode cohort report "$(COHORT)" --out docs
 
 check: $(VENV)/installed-dev  ## Style, types, import contracts, spelling.
@@ -78,6 +78,9 @@ bench-spect: $(VENV)/installed-test $(VENV)/pytomography  ## The SPECT shortcut 
 
 bench-atlas: $(VENV)/installed-test  ## Lobes and lungs without weights on 100 digital patients and real CTs. ATLAS="--patients 20".
 	$(BIN)/python -m benchmarks.atlas $(ATLAS)
+
+quality-figures: $(VENV)/installed-test  ## What the quality checks say of digital patients, mirrored ones and real CTs. QUALITY="--patients 10".
+	$(BIN)/python -W ignore -m benchmarks.quality $(QUALITY)
 
 capacity: $(VENV)/installed-test  ## What an installation can take: formula beside simulation. NODE=database or CT=/folder measures.
 	$(BIN)/python -m benchmarks.capacity $(if $(NODE),--node "$(NODE)") $(if $(CT),--ct "$(CT)")

@@ -34,7 +34,7 @@ class Arms:
     @property
     def half_width_mm(self) -> float:
         """How far from the middle of the body the arms reach, without the fat of the trunk."""
-        return 176.0 + 2.0 * self.radius_mm if self.position is ArmPosition.DOWN else 130.0 + 2.0 * self.radius_mm
+        return 176.0 + 2.0 * self.radius_mm if self.position is ArmPosition.DOWN else 155.0 + self.radius_mm
 
     def limbs(self, fat_mm: float) -> Iterator[Tube]:
         """Upper arms and, beside the trunk, forearms.

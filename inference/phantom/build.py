@@ -188,12 +188,13 @@ class ThoraxBuild:
             spacing_mm: distance between slices, rows and columns.
         """
         beside = max(168.0 + self.fat_mm, self.arms.half_width_mm + self.fat_mm if self.arms else 0.0)
-        half_width = (beside + self.deformation.reach_mm) * self.width + abs(self.bend_mm) + 10.0
+        reach_x, reach_y, reach_z = self.deformation.reach_mm
+        half_width = (beside + reach_x) * self.width + abs(self.bend_mm) + 10.0
         in_front = 116.0 + self.fat_mm + max(22.0, self.breasts.height_mm if self.breasts else 0.0)
-        half_depth = (in_front + self.deformation.reach_mm) * self.depth + 10.0
-        floor = (152.0 + self.deformation.reach_mm) * self.height
+        half_depth = (in_front + reach_y) * self.depth + 10.0
+        floor = (152.0 + reach_z) * self.height
         low, high = np.array([[-half_width, -half_depth, -floor], [half_width, half_depth, 0.0]])
-        high[2] = (max(self.apex_mm.right, self.apex_mm.left) + 12.0 + self.deformation.reach_mm) * self.height
+        high[2] = (max(self.apex_mm.right, self.apex_mm.left) + 12.0 + reach_z) * self.height
         shape = [math.ceil(extent / step) + 1 for extent, step in zip((high - low)[::-1], spacing_mm, strict=True)]
         x, y, z = (float(c) for c in low)
         return Grid.axial(

@@ -76,7 +76,9 @@ class Canvas:
             corners = np.array([np.subtract(shape.centre_mm, shape.radii_mm), np.add(shape.centre_mm, shape.radii_mm)])
             ends = np.array(np.meshgrid(*corners.T, indexing="ij")).reshape(3, -1).T
             in_patient = np.array([self.build.to_patient((float(x), float(y), float(z))) for x, y, z in ends])
-            bent_mm = 2.0 * self.build.deformation.reach_mm * max(self.build.width, self.build.depth, self.build.height)
+            bent_mm = (
+                2.0 * max(self.build.deformation.reach_mm) * max(self.build.width, self.build.depth, self.build.height)
+            )
             reach = abs(self.build.bend_mm) + bent_mm + max(self.grid.spacing_mm)
             box = self._box(in_patient.min(axis=0) - reach, in_patient.max(axis=0) + reach)
             if box is not None:

@@ -30,14 +30,9 @@ class Wave:
     """In radians, at the origin."""
 
     @property
-    def reach_mm(self) -> float:
-        """The farthest that this wave moves anything."""
-        return math.hypot(*self.amplitude_mm)
-
-    @property
     def strain(self) -> float:
         """The largest norm of the gradient of its displacement."""
-        return self.reach_mm * math.hypot(*self.per_mm)
+        return math.hypot(*self.amplitude_mm) * math.hypot(*self.per_mm)
 
     def height(self, x: Coordinate, y: Coordinate, z: Coordinate) -> Coordinate:
         """The sine of the phase; by the addition theorem, so that coordinates that broadcast stay cheap."""
@@ -62,9 +57,10 @@ class Deformation:
         return sum((wave.strain for wave in self.waves), start=0.0)
 
     @property
-    def reach_mm(self) -> float:
-        """Upper bound of the displacement, anywhere."""
-        return sum((wave.reach_mm for wave in self.waves), start=0.0)
+    def reach_mm(self) -> Position:
+        """Upper bounds of the displacement along x, y and z, anywhere."""
+        x, y, z = (sum((abs(wave.amplitude_mm[axis]) for wave in self.waves), start=0.0) for axis in range(3))
+        return x, y, z
 
     def moved(self, x: Coordinate, y: Coordinate, z: Coordinate) -> tuple[Coordinate, Coordinate, Coordinate]:
         """Where the waves lead positions."""

@@ -1,7 +1,8 @@
 """Plausibility of input and output, as findings: the checks in the order in which they are made.
 
     CT ─▶ lobes:    pixels · coverage · slices · labels · missing · volumes · shares · order · fissures · density
-                    then on a coarse thorax: pieces · place · agreement · opacities · midline · sides · axes · patient
+                    then on a coarse thorax: pieces · place · agreement · opacities · mediastinum · midline · sides ·
+                    axes · patient
     map ─▶ regions: promises · spread · regions
     networks:       execution
 
@@ -25,7 +26,7 @@ from inference.quality.lobes import (
     check_shares,
     check_volumes,
 )
-from inference.quality.lungs import check_agreement, check_midline, check_opacities, check_place
+from inference.quality.lungs import check_agreement, check_mediastinum, check_midline, check_opacities, check_place
 from inference.quality.maps import check_execution, check_promises, check_regions, check_spread
 from inference.quality.patient import (
     check_breath,
@@ -87,6 +88,7 @@ def _check_coarse(thorax: CoarseThorax, ct: CtVolume, policy: QualityPolicy) -> 
         *check_place(thorax, found, policy),
         *check_agreement(thorax, found, policy),
         *check_opacities(thorax, found, policy),
+        *check_mediastinum(thorax, found, policy),
         *check_midline(thorax, policy),
         *check_sides(thorax, found, policy),
         *check_axes(thorax, found, policy),

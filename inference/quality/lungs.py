@@ -4,6 +4,7 @@ The threshold (`threshold_lungs`) is right about aerated lung and blind to dense
 never more by itself, whereas aerated lung that the engine left out is a fault of the engine.
 """
 
+import cc3d
 import numpy as np
 
 from inference.anatomy import Side
@@ -18,6 +19,11 @@ LUMEN_HU = -900.0
 """Air in the airway without its wall."""
 MEDIASTINUM_MM = 45.0
 """Nearer to the middle of the body sides are not compared."""
+UPPER_MEDIASTINUM = (0.6, 0.95)
+"""Shares of the height of the lungs between which both sides of the mediastinum are compared: above the heart."""
+BESIDE_MEDIASTINUM_MM = 70.0
+THICK_MM = 10.0
+"""Radius of the ball that fits into a mass and not into a vessel, or a border that differs from side to side."""
 
 
 def check_place(thorax: CoarseThorax, found: ThresholdLungs, policy: QualityPolicy) -> Findings:
@@ -87,6 +93,35 @@ def check_opacities(thorax: CoarseThorax, found: ThresholdLungs, policy: Quality
     for side, volume_ml in fluid_ml.items():
         sentence = f"Some {volume_ml:.0f} ml of fluid or airless lung seem to lie behind the {SIDE_NAMES[side]} lung."
         findings += policy.judge("PLEURAL_FLUID", volume_ml, sentence)
+    return findings
+
+
+def check_mediastinum(thorax: CoarseThorax, found: ThresholdLungs, policy: QualityPolicy) -> Findings:
+    """Thick tissue beside the upper mediastinum that is in no lobe and where the other lung, mirrored, has air.
+
+    A mass that lies on the mediastinum is left out of the lung by every engine that looks for air. Above the heart both
+    sides of the mediastinum are alike enough for a comparison: vessels are thinner than the ball that must fit in.
+    Below, and for a mass that the mirror image of the heart or of the aorta would hide, nothing is said.
+    """
+    from inference.atlas.balls import opened  # scipy; the node's own processes know the checks by their types
+
+    if not found.right.any() or not found.left.any():
+        return ()
+    levels = thorax.positions_mm(0)[found.both.any(axis=(1, 2))]
+    height = (thorax.positions_mm(0) - levels[0]) / max(float(levels[-1] - levels[0]), 1.0)
+    from_middle_mm = thorax.positions_mm(2) - thorax.midline_mm
+    tissue = (thorax.hu > TISSUE_HU) & thorax.body & ~found.both & ~found.airway & ~thorax.lungs
+    tissue[(height < UPPER_MEDIASTINUM[0]) | (height > UPPER_MEDIASTINUM[1])] = False
+    findings: Findings = ()
+    for side, other, outwards in ((Side.RIGHT, Side.LEFT, -1.0), (Side.LEFT, Side.RIGHT, 1.0)):
+        beside = (outwards * from_middle_mm > 0.0) & (outwards * from_middle_mm < BESIDE_MEDIASTINUM_MM)
+        mass = opened(tissue & beside & _mirrored(found.side(other), found.both), THICK_MM, thorax.grid)
+        largest_ml = thorax.ml(cc3d.largest_k(mass, k=1, connectivity=6, binary_image=True) > 0) if mass.any() else 0.0
+        sentence = (
+            f"{largest_ml:.0f} ml of thick tissue beside the upper mediastinum on the {SIDE_NAMES[side]} are in no "
+            "lobe, where the other side has aerated lung (a mass, lymph nodes, fluid, a lobe without air)."
+        )
+        findings += policy.judge("MASS_AT_MEDIASTINUM", largest_ml, sentence)
     return findings
 
 

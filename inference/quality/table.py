@@ -125,6 +125,9 @@ _OF_THE_LUNGS = (
           "lung has air: fluid, consolidation, a mass, a collapsed lobe",
           "ml", (0.0, 250.0)),
     Check("LEFT_LUNG_OPAQUE", "the same on the left, where the heart takes its share", "ml", (0.0, 550.0)),
+    Check("MASS_AT_MEDIASTINUM",
+          "thick tissue beside the upper mediastinum, in no lobe, where the mirror image of the other lung has air",
+          "ml", (0.0, 40.0)),
     Check("PLEURAL_FLUID", "fluid, or lung without air, at the back of one side, by an estimate", "ml", (0.0, 80.0)),
     Check("MIRRORED", "side of heart and liver: 1 heart left and liver right, -1 the reverse; whatever the lobes say",
           "1", (-0.1, 1.0), possible=(-0.4, 1.0)),
@@ -154,9 +157,12 @@ _OF_THE_LOBES = (
           "smallest part of a fissure that the CT showed to an engine that looks for fissures; thick slices show few",
           "%", (30.0, 100.0), _NOTE),
     Check("FISSURE_ABSENT",
-          "part of an oblique fissure that the CT showed, where more than 30 % of another one was seen: a lobe was "
-          "taken out or has collapsed, or the fissure is incomplete",
-          "%", (15.0, 100.0)),
+          "part of an oblique fissure that the CT showed, where it should (slices of up to 3 mm, or more than 30 % of "
+          "another fissure seen): their border is drawn from the atlas; a lobe was taken out or has collapsed, or the "
+          "fissure is incomplete",
+          "%", (25.0, 100.0)),
+    Check("HORIZONTAL_FISSURE_ABSENT",
+          "the same of the horizontal fissure, which many healthy people do not have", "%", (15.0, 100.0)),
     Check("LOBE_DENSITY", "mean HU of a lobe", "[hnsf'U]", (-950.0, -500.0)),
     Check("LOBE_CONSOLIDATED", "part of a lobe above -200 HU: vessels, tumour, consolidation", "%", (0.0, 20.0)),
 )

@@ -45,6 +45,11 @@ def test_all_promised_commands_exist_with_help() -> None:
     assert all(command.help for command in group.commands.values())  # type: ignore[attr-defined]
 
 
+def test_the_commands_of_the_other_room_are_there_and_loaded() -> None:
+    cohort = typer.main.get_command(app).commands["cohort"]  # type: ignore[attr-defined]
+    assert set(cohort.commands) >= {"make", "list", "show"}
+
+
 @pytest.mark.parametrize("module", ["dicom_node.cli", "dicom_node.__main__"])
 def test_help_loads_no_heavy_library(module: str) -> None:
     heavy = ("torch", "monai", "SimpleITK", "lungmask", "scipy", "matplotlib", "highdicom", "pynetdicom", "dbos")

@@ -87,7 +87,7 @@ def report(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; without it, as many as processors and memory allow.")
     ] = None,
-    controls: Annotated[int, typer.Option(min=0, help="Healthy controls to make and measure beside the cohort.")] = 12,
+    controls: Annotated[int, typer.Option(min=0, help="Healthy controls to make and measure beside the cohort.")] = 16,
 ) -> None:
     """Measure a cohort and write a page with its figures beside published ones. What was measured is kept."""
     from training.commands.report_progress import ReportProgress

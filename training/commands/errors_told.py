@@ -18,6 +18,12 @@ class ErrorsTold(TyperGroup):
         try:
             return super().invoke(ctx)
         except (TrainingError, InferenceError) as fault:
-            stderr = Console(stderr=True)
-            stderr.print(f"{fault.code}: {fault}", style="red", highlight=False, markup=False, soft_wrap=True)
+            _tell(f"{fault.code}: {fault}")
             raise typer.Exit(2) from fault
+        except OSError as fault:  # a file that is missing or damaged, a folder that cannot be written
+            _tell(f"FILE: {fault}")
+            raise typer.Exit(2) from fault
+
+
+def _tell(text: str) -> None:
+    Console(stderr=True).print(text, style="red", highlight=False, markup=False, soft_wrap=True)

@@ -30,6 +30,7 @@ class MakingProgress:
             TextColumn("{task.description}"),
             console=console,
             disable=not console.is_terminal,
+            speed_estimate_period=3600.0,  # by default, what took longer than half a minute is forgotten
         )
         self._task = self._bar.add_task("", total=patients)
 

@@ -18,7 +18,7 @@ from inference.phantom.vessels import PLASTIC_NUMBER
 _SAMPLES = 60_000
 _REACH_MM = ((-165.0, 165.0), (-115.0, 115.0), (-165.0, 150.0))
 _FAR_MM = 1e4
-_STEPS = 12
+_STEPS = 20
 Places = tuple[Float32[np.ndarray, " n"], Float32[np.ndarray, " n"], Float32[np.ndarray, " n"]]
 
 

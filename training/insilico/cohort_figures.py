@@ -16,8 +16,10 @@ from training.insilico.realism import PatientFigures
 EMPHYSEMA = "emphysema"
 FREE = "free breathing"
 """`person.BreathingState` of a CT that shows the lungs as the SPECT does."""
+DEEP = "deep inspiration"
+"""That of the CTs of most publications on healthy lungs."""
 SEVERE_EMPHYSEMA_PERCENT = 10.0
-"""LAA-950 from which a patient counts as one with severe emphysema; ours, Bonney's patients were candidates for lung
+"""Part of the lungs drawn as emphysema from which it counts as severe; ours, Bonney's patients were candidates for lung
 volume reduction."""
 
 
@@ -46,6 +48,7 @@ class Spread:
 
 PER_PATIENT: Mapping[Figure, Callable[[PatientFigures], float]] = {
     Figure.VOLUME: lambda p: p.ct.volume_ml,
+    Figure.VOLUME_DEEP: lambda p: p.ct.volume_ml,
     Figure.RUL: lambda p: p.ct.lobe_percent.get("RUL", 0.0),
     Figure.RML: lambda p: p.ct.lobe_percent.get("RML", 0.0),
     Figure.RLL: lambda p: p.ct.lobe_percent.get("RLL", 0.0),
@@ -53,6 +56,7 @@ PER_PATIENT: Mapping[Figure, Callable[[PatientFigures], float]] = {
     Figure.LLL: lambda p: p.ct.lobe_percent.get("LLL", 0.0),
     Figure.RIGHT_VOLUME: lambda p: p.ct.right_percent,
     Figure.MEAN_HU: lambda p: p.ct.mean_hu,
+    Figure.MEAN_HU_DEEP: lambda p: p.ct.mean_hu,
     Figure.DEPENDENT_HU: lambda p: p.ct.dependent_hu,
     Figure.LAA950: lambda p: p.ct.laa950_percent,
     Figure.LAA950_CANCER: lambda p: p.ct.laa950_percent,
@@ -83,9 +87,21 @@ def spread(figure: Figure, patients: Iterable[PatientFigures]) -> Spread | None:
     return Spread.of(PER_PATIENT[figure](patient) for patient in patients) if figure in PER_PATIENT else None
 
 
-def in_group(group: Group, patients: Sequence[PatientFigures]) -> tuple[PatientFigures, ...]:
-    """Those of the cohort's patients that a publication's figure is compared with."""
+def in_group(
+    group: Group, patients: Sequence[PatientFigures], controls: Sequence[PatientFigures] = ()
+) -> tuple[PatientFigures, ...]:
+    """Those that a publication's figure is compared with.
+
+    Args:
+        group: who they are.
+        patients: of the cohort.
+        controls: healthy, from the same generator.
+    """
     match group:
+        case Group.FREE:
+            return tuple(p for p in controls if p.breath == FREE)
+        case Group.DEEP:
+            return tuple(p for p in controls if p.breath == DEEP)
         case Group.ALL:
             return tuple(patients)
         case Group.CANCER:
@@ -97,9 +113,9 @@ def in_group(group: Group, patients: Sequence[PatientFigures]) -> tuple[PatientF
 
 
 def has_severe_emphysema(patient: PatientFigures) -> bool:
-    """Whether the patient was given emphysema, and much of the lungs shows it."""
-    struck = any(EMPHYSEMA in name for name in patient.disease_percent)
-    return struck and patient.ct.laa950_percent >= SEVERE_EMPHYSEMA_PERCENT
+    """Whether much of the lungs was drawn as emphysema; a CT in free breathing shows little of it below -950 HU."""
+    drawn = sum(percent for name, percent in patient.disease_percent.items() if EMPHYSEMA in name)
+    return drawn >= SEVERE_EMPHYSEMA_PERCENT
 
 
 def lobar_r2(patients: Sequence[PatientFigures]) -> float:

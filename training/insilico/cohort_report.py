@@ -37,8 +37,8 @@ KEPT = "realism"
 CONTROLS = "controls"
 PAGE = "cohort-realism.md"
 PICTURES = "cohort"
-CONTROL_COUNT = 12
-"""Healthy controls: the mean of 12 is known to 0.3 SD."""
+CONTROL_COUNT = 16
+"""Healthy controls, half of them at deep inspiration: the mean of 8 is known to 0.35 SD."""
 
 
 class Kind(StrEnum):

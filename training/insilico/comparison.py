@@ -1,5 +1,6 @@
 """Holds the figures of an in-silico cohort beside the published ones, row by row."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,17 +20,24 @@ class Row:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the mean of ours lies in the published range; None without ours."""
-        return None if self.ours is None else self.published.holds(self.ours.mean)
+        """Whether ours, mean or median as was published, lies in the published range; None without ours."""
+        return None if self.ours is None else self.published.holds(self.value)
+
+    @property
+    def value(self) -> float:
+        """Mean or median of ours, as was published; NaN without ours."""
+        if self.ours is None:
+            return math.nan
+        return self.ours.median if self.published.is_median else self.ours.mean
 
     def sentence(self) -> str:
         """For a figure of ours that is out of range: what is off, by how much."""
         if self.ours is None or self.holds:
             return ""
         low, high, unit = self.published.low, self.published.high, self.published.figure.unit
-        where, limit = ("below", low) if self.ours.mean < low else ("above", high)
+        where, limit = ("below", low) if self.value < low else ("above", high)
         return (
-            f"{self.published.figure} ({self.published.group}): ours {shown(self.ours.mean)} lies {where} "
+            f"{self.published.figure} ({self.published.group}): ours {shown(self.value)} lies {where} "
             f"{shown(limit)} {unit}."
         )
 
@@ -53,8 +61,7 @@ def compare(
         if each.group is Group.PROTOCOLS:
             ours = protocols.get(each.figure)
         else:
-            chosen = tuple(controls) if each.group is Group.HEALTHY else in_group(each.group, patients)
-            ours = spread(each.figure, chosen)
+            ours = spread(each.figure, in_group(each.group, patients, controls))
         rows.append(Row(each, ours))
     return tuple(rows)
 

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 from inference.geometry import Grid
 from inference.volumes import CtVolume, SeriesReference
@@ -69,11 +69,6 @@ class CtScanner:
     """A flat table top as for radiotherapy; else a curved one."""
     round_field: bool = False
     """Whether the corners outside the circle of reconstruction are padded."""
-
-    @property
-    def pixel_mm(self) -> float:
-        """Distance of pixels in a slice."""
-        return self.field_mm / self.matrix
 
     def with_matrix(self, matrix: int) -> "CtScanner":
         """The same field of view in other pixels."""
@@ -168,7 +163,7 @@ def scan_grid(lobes: UInt8[np.ndarray, "slices rows columns"], body: Grid, scann
     )
 
 
-def _outside_circle(grid: Grid) -> np.ndarray:
+def _outside_circle(grid: Grid) -> Bool[np.ndarray, "rows columns"]:
     """Pixels outside the circle of reconstruction, one slice."""
     _, rows, columns = grid.shape
     y, x = np.ogrid[:rows, :columns]

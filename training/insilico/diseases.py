@@ -157,7 +157,7 @@ def _emphysema(draws: Draws, place: str) -> tuple[Disease, ...]:
         case EmphysemaKind.PARASEPTAL:
             return (bullae,)
         case EmphysemaKind.PANLOBULAR:
-            return (PanlobularEmphysema(min(0.25 + 1.2 * severity, 0.8), draws.of("panlobular").name),)
+            return (PanlobularEmphysema(min(0.4 + 1.2 * severity, 0.9), draws.of("panlobular").name),)
         case EmphysemaKind.CENTRILOBULAR:
             spots = CentrilobularEmphysema(severity, draws.of("centrilobular").name)
             return (spots, bullae) if draws.chance("bullae too", PARASEPTAL_TOO.share) else (spots,)

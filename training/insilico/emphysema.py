@@ -22,11 +22,13 @@ from training.insilico.fine_texture import mesh
 from training.insilico.lung_tissue import LungTissue
 from training.insilico.lung_voxels import LungVoxels
 
-HOLE_HU, BULLA_HU = -975.0, -992.0
-LOBAR_SPREAD, LOCAL_SPREAD = 0.55, 0.35
+HOLE_HU, BULLA_HU = -990.0, -992.0
+LOBAR_SPREAD, LOCAL_SPREAD = 0.60, 0.35
 """Standard deviations of the logarithm of the capillary share left, between lobes and within them; ours, tuned."""
-LOBULE_MM = 3.8
-"""Correlation length that makes holes of 5 to 10 mm, the middles of lobules."""
+LOBULE_MM = 4.6
+"""Correlation length that makes holes of 5 to 12 mm, the middles of lobules; smaller ones vanish in slices of 3 mm."""
+AIR_TRAPPED_HU = 100.0
+"""How much lighter the lung between the holes is, by the extent of emphysema: air that is not breathed out; ours."""
 LOSS_WITH_HOLES = 0.3
 """Logarithm of the capillary share lost where all tissue has turned to holes; ours."""
 UPPER_LOBES = (Lobe.RUL, Lobe.LUL)
@@ -34,7 +36,7 @@ UPPER_LOBES = (Lobe.RUL, Lobe.LUL)
 
 @dataclass(frozen=True, slots=True)
 class CentrilobularEmphysema:
-    """Holes of 5 to 10 mm in the middle of the lobules; they flow together where it is severe."""
+    """Holes of 5 to 12 mm in the middle of the lobules; they flow together where it is severe."""
 
     extent: float
     """Share of the lungs that has turned to holes: 0.02 trace ... 0.45 destructive."""
@@ -60,9 +62,9 @@ class CentrilobularEmphysema:
         activity = np.exp(0.45 * voxels.smooth(draws, "places", 70.0) + 0.5 * (voxels.height() - 0.5))
         activity *= _by_lobe(voxels, self.lobe_weights)
         weak = mesh(voxels, draws, "lobules", LOBULE_MM) + np.log(activity)
-        hole = np.clip((weak - np.quantile(weak, 1.0 - self.extent)) / 0.3 + 0.5, 0.0, 1.0)
+        hole = np.clip((weak - np.quantile(weak, 1.0 - self.extent)) / 0.2 + 0.5, 0.0, 1.0)
         before = tissue.hu.reshape(-1)[voxels.flat]
-        thin = before - np.float32(60.0 * self.extent) * np.clip(activity, 0.0, 2.0)
+        thin = before - np.float32(AIR_TRAPPED_HU * self.extent) * np.clip(activity, 0.0, 2.0)
         share = np.clip(self.extent * activity / activity.mean(), 0.0, 1.0)
         return tissue.with_lesion(
             self.name,

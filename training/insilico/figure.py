@@ -7,6 +7,7 @@ class Figure(StrEnum):
     """One row of the tables of realism."""
 
     VOLUME = "lung volume"
+    VOLUME_DEEP = "lung volume, inspiration"
     RUL = "RUL volume"
     RML = "RML volume"
     RLL = "RLL volume"
@@ -14,6 +15,7 @@ class Figure(StrEnum):
     LLL = "LLL volume"
     RIGHT_VOLUME = "right lung volume"
     MEAN_HU = "mean CT number"
+    MEAN_HU_DEEP = "mean CT number, inspiration"
     DEPENDENT_HU = "dependent less anterior lung"
     LAA950 = "LAA-950"
     LAA950_CANCER = "LAA-950, lung cancer"
@@ -43,6 +45,7 @@ class Figure(StrEnum):
 
 UNITS = {
     Figure.VOLUME: "ml",
+    Figure.VOLUME_DEEP: "ml",
     Figure.RUL: "% of volume",
     Figure.RML: "% of volume",
     Figure.RLL: "% of volume",
@@ -50,6 +53,7 @@ UNITS = {
     Figure.LLL: "% of volume",
     Figure.RIGHT_VOLUME: "% of volume",
     Figure.MEAN_HU: "HU",
+    Figure.MEAN_HU_DEEP: "HU",
     Figure.DEPENDENT_HU: "HU",
     Figure.LAA950: "% of volume",
     Figure.LAA950_CANCER: "% of volume",

@@ -22,6 +22,7 @@ from inference.volumes import CtVolume
 from training.insilico.arterial_tree import ArterialTree
 from training.insilico.arteries import grow_arteries
 from training.insilico.artery_image import blood_share, paint_vessels
+from training.insilico.artery_masks import artery_masks
 from training.insilico.body import make_body
 from training.insilico.cohort_plan import InsilicoPlan
 from training.insilico.ct_files import ct_datasets
@@ -155,7 +156,7 @@ def _handed_over(
         perfusion=lungs.perfusion,
         vessels=blood_share(tissue.lobes, lungs.arteries, tissue.grid, np.ones(len(lungs.lumen))),
         territories=lungs.territories,
-        diseases=tissue.masks,
+        diseases={**tissue.masks, **artery_masks(lungs.diseases, lungs.arteries, lungs.territories)},
         arteries=lungs.arteries,
         lumen=lungs.lumen,
     )

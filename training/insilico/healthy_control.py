@@ -4,6 +4,7 @@ They belong to no cohort and leave no images: each is made in memory with the se
 """
 
 import hashlib
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from pydantic import TypeAdapter
 from inference.phantom.couch import CouchShape
 from training.insilico.cohort_name import CohortName
 from training.insilico.cohort_plan import InsilicoPlan
+from training.insilico.ct_scanner import CtScanner
 from training.insilico.draws import Draws
 from training.insilico.generation import perfused_lungs, scanned
-from training.insilico.hospitals import HOSPITALS
+from training.insilico.hospitals import HOSPITALS, Hospital
 from training.insilico.patient import Truth
 from training.insilico.patient_id import PatientId
 from training.insilico.person import BreathingState, draw_person
@@ -25,15 +27,15 @@ COHORT = "healthy control"
 
 
 def control_figures(plan: InsilicoPlan, number: int) -> PatientFigures:
-    """Make and measure one control; hospitals take turns.
+    """Make and measure one control: those of odd number in free breathing, those of even number at deep inspiration.
 
     Args:
         plan: of the cohort that it is a control for; it shares all settings, and the seed.
         number: from 1.
     """
     draws = Draws(f"{plan.draws(PatientId(CohortName.NON_CANCER, number)).name}/healthy control")
-    hospital = HOSPITALS[number % len(HOSPITALS)]
-    scanner = hospital.draw_scanner(draws.of("ct")).with_matrix(plan.ct.matrix)
+    hospital, scanner = _examined(draws.of("examination"), free_breathing=number % 2 == 1)
+    scanner = scanner.with_matrix(plan.ct.matrix)
     person = draw_person(
         draws.of("person"),
         state=BreathingState.FREE if scanner.free_breathing else BreathingState.DEEP,
@@ -59,6 +61,17 @@ def control_figures(plan: InsilicoPlan, number: int) -> PatientFigures:
         "tumour_grade": -1,
     }
     return measure(Views(truth, images.ct, images.spect.values, images.spect.grid), facts)[0]
+
+
+def _examined(draws: Draws, *, free_breathing: bool) -> tuple[Hospital, CtScanner]:
+    """Hospital and scanner of one control: drawn until the scanner lets patients breathe as is wanted."""
+    tries = itertools.count()
+    while True:
+        these = draws.of(f"try {next(tries)}")
+        hospital = these.choice("hospital", dict.fromkeys(HOSPITALS, 1.0))
+        scanner = hospital.draw_scanner(these.of("ct"))
+        if scanner.free_breathing is free_breathing:
+            return hospital, scanner
 
 
 def kept_control(plan: InsilicoPlan, number: int, kept: Path) -> None:

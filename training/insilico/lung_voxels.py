@@ -16,6 +16,8 @@ from training.insilico.smooth_field import SmoothField
 
 DEPTH_STEP_MM = 4.0
 """Depths below the pleura are measured on voxels of about this size and interpolated."""
+BRONCHUS_MM = 12.0
+"""Half the width of the widest gap that counts as a bronchus and not as outside."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,10 +78,11 @@ class LungVoxels:
 
         spacing = np.array(self.grid.spacing_mm)
         stride = np.maximum((DEPTH_STEP_MM / spacing).astype(int), 1)
-        padded = np.pad(self.inside[:: stride[0], :: stride[1], :: stride[2]], 4)
-        closed = ndimage.binary_closing(padded, iterations=3)
+        reach = max(round(BRONCHUS_MM / float((spacing * stride).max())), 1)
+        padded = np.pad(self.inside[:: stride[0], :: stride[1], :: stride[2]], reach + 1)
+        closed = ndimage.binary_closing(padded, iterations=reach)
         depth = ndimage.distance_transform_edt(closed, sampling=spacing * stride).astype(np.float32)
-        index = np.array(np.nonzero(self.inside), dtype=np.float32) / stride[:, None].astype(np.float32) + 4
+        index = np.array(np.nonzero(self.inside), dtype=np.float32) / stride[:, None].astype(np.float32) + (reach + 1)
         found: Float32[np.ndarray, " voxels"] = ndimage.map_coordinates(depth, index, order=1, mode="nearest")
         return np.maximum(found - np.float32(0.5 * spacing.max()), 0.0)
 

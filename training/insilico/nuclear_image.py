@@ -63,8 +63,8 @@ def _grid(dataset: Dataset) -> Grid:
     if not any(position):
         raise NuclearImageUnusable("its Image Position (Patient) is 0, 0, 0, as some devices write when they know none")
     along_row, down_column = np.array(directions[:3]), np.array(directions[3:])
-    lengths = np.linalg.norm(along_row), np.linalg.norm(down_column)
-    if max(abs(lengths[0] - 1.0), abs(lengths[1] - 1.0), abs(float(along_row @ down_column))) > _UNIT:
+    products = np.array([along_row @ along_row, down_column @ down_column, along_row @ down_column])
+    if np.abs(products - (1.0, 1.0, 0.0)).max() > _UNIT:
         raise NuclearImageUnusable(f"its Image Orientation (Patient) is no pair of directions: {directions}")
     if not between_mm or min(row_mm, column_mm) <= 0:
         raise NuclearImageUnusable(f"its voxels have no size: {row_mm}, {column_mm} and {between_mm} mm")

@@ -26,7 +26,9 @@ from training.insilico.patient import Truth
 from training.insilico.record_lines import disease_lines, record_lines
 
 CLOSED = "#ff3b30"
-"""Arteries with less than half of their lumen."""
+"""Colour of arteries that are narrowed or closed; they are drawn wide enough to be found."""
+OPEN = 0.5
+"""Share of the lumen from which on an artery is not called narrowed."""
 
 
 def draw_arteries(sheet: Sheet, truth: Truth) -> None:
@@ -42,7 +44,8 @@ def draw_arteries(sheet: Sheet, truth: Truth) -> None:
         axes.imshow(shares, cmap="gray", aspect=truth.grid.spacing_mm[0] / truth.grid.spacing_mm[2])
         return
     tree = truth.arteries
-    order = np.argsort(-tree.start_mm[:, 1])  # what is in front is drawn last
+    is_closed = truth.lumen < OPEN
+    order = np.lexsort((-tree.start_mm[:, 1], is_closed))  # drawn last: what is closed, then what is in front
     lines = np.stack([tree.start_mm, tree.end_mm], axis=1)[order][:, :, [0, 2]]
     lines_mm = lines.reshape(-1, 2)
     (left, bottom), (right, top) = lines_mm.min(axis=0) - 5.0, lines_mm.max(axis=0) + 5.0
@@ -51,7 +54,8 @@ def draw_arteries(sheet: Sheet, truth: Truth) -> None:
     axes.add_collection(
         LineCollection(
             list(lines), colors=_artery_colours(tree.lobe, truth.lumen, tree.start_mm[:, 1])[order],
-            linewidths=np.maximum(2.0 * tree.radius_mm[order] * points_per_mm, 0.3), capstyle="round",
+            linewidths=np.maximum(2.0 * tree.radius_mm * points_per_mm, np.where(is_closed, 2.5, 0.3))[order],
+            capstyle="round",
         )
     )  # fmt: skip
     middle, half = 0.5 * (left + right), 0.5 * width / scale
@@ -69,7 +73,7 @@ def _artery_colours(
     behind = (depth_mm - depth_mm.min()) / max(float(np.ptp(depth_mm)), 1.0)
     faint = (0.65 * behind)[:, None]
     colours: np.ndarray = table[lobes] * (1.0 - faint) + np.array(to_rgb(PAPER)) * faint
-    colours[lumen < 0.5] = to_rgb(CLOSED)
+    colours[lumen < OPEN] = to_rgb(CLOSED)
     return colours
 
 

@@ -17,6 +17,7 @@ from training.insilico.patient import Truth
 PIXEL_MM = 0.75
 MARGIN_MM = 18.0
 """Shown around the lungs."""
+_ACROSS_AND_DOWN = {0: (1, 2), 1: (0, 2), 2: (0, 1)}
 
 Picture = Float[np.ndarray, "h w"]
 
@@ -38,7 +39,7 @@ class View:
     @property
     def components(self) -> tuple[int, int]:
         """LPS components across and down the picture."""
-        return {0: (1, 2), 1: (0, 2), 2: (0, 1)}[self.axis]
+        return _ACROSS_AND_DOWN[self.axis]
 
     @property
     def width_mm(self) -> float:
@@ -82,7 +83,7 @@ def views_through(truth: Truth) -> tuple[tuple[View, View, View], str]:
     letters = {1: ("R", "L", "H", "F"), 0: ("A", "P", "H", "F"), 2: ("R", "L", "A", "P")}
     views = []
     for cut, axis in (("coronal", 1), ("sagittal", 0), ("axial", 2)):
-        across, down = {0: (1, 2), 1: (0, 2), 2: (0, 1)}[axis]
+        across, down = _ACROSS_AND_DOWN[axis]
         ends = (float(low[across]), float(low[down])), (float(high[across]), float(high[down]))
         views.append(View(cut, axis, float(centre[axis]), *ends, letters[axis]))
     return (views[0], views[1], views[2]), name
@@ -94,15 +95,21 @@ def lost_perfusion(truth: Truth) -> Mapping[str, float]:
         name: float((1.0 - truth.perfusion[mask & (truth.lobes > 0)]).sum(dtype=np.float64))
         * truth.grid.voxel_volume_ml
         for name, mask in truth.diseases.items()
-        if mask.any()
+        if (mask & (truth.lobes > 0)).any()
     }
 
 
 def _place(truth: Truth) -> tuple[str, Float[np.ndarray, "3"]]:
-    """The disease that costs most, and the voxel of it that is nearest to its middle."""
+    """The disease that costs most, and the voxel of it that is nearest to its middle, in the lung that has more of it.
+
+    Between two lungs the middle of what both have lies where little is to be seen.
+    """
     losses = lost_perfusion(truth)
     name = max(losses, key=lambda each: losses[each], default="")
-    mask = truth.diseases[name] if name else np.isin(truth.lobes, (Lobe.RUL, Lobe.RML, Lobe.RLL))
-    voxels = np.argwhere(mask if mask.any() else truth.lobes > 0)
+    mask = truth.diseases[name] & (truth.lobes > 0) if name else truth.lobes > 0
+    right = truth.lobes <= Lobe.RLL
+    of_right, of_left = mask & right, mask & ~right
+    in_right = of_right.any() if not name else np.count_nonzero(of_right) >= np.count_nonzero(of_left)
+    voxels = np.argwhere(of_right if in_right else of_left)
     nearest = voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))]
     return name, truth.grid.to_patient_mm(nearest[None].astype(np.float64))[0]

@@ -55,7 +55,7 @@ RIGHT_SHARE = 0.536, 0.015
 LOWER_OF_RIGHT = 0.494, 0.047
 """From the shares of the same table, so that RUL, RML and RLL get its means and, to a tenth, its spreads."""
 MIDDLE_OF_UPPER_RIGHT = 0.342, 0.050
-LOWER_OF_LEFT = 0.506, 0.048
+LOWER_OF_LEFT = 0.509, 0.050
 VESSEL_SHARE = 0.12
 """Share of tissue and blood that stands as visible vessels in the lung; the parenchyma is that much lighter. Ours."""
 TISSUE_G_PER_ML = 1.05
@@ -65,13 +65,15 @@ GRAVITY_PER_MM = 0.0026
 """Tissue gained per way to the dependent side (PMC4294417)."""
 MEAN_INSPIRATION = 0.375
 """Time mean of a breath (see `breathing`)."""
-_SUPINE = 0.70
-"""Residual capacity lying by that upright (recalled, about 0.7)."""
+_SUPINE = 0.65
+"""Residual capacity lying by that upright (recalled: a quarter to a third less)."""
+_DISEASED = 0.16
+"""Further spread of the residual capacity in people with lung disease. Ours, for the published spread of volumes."""
 _TIDAL_L = 0.45
 _REACHED = 0.82
 """Part of the total lung capacity that a supine patient reaches on demand. Ours."""
 _TISSUE_G = MappingProxyType({Sex.MALE: 1000.0, Sex.FEMALE: 790.0})
-_DOMES_MM = MappingProxyType({BreathingState.FREE: (-80.0, -24.0), BreathingState.DEEP: (-105.0, -55.0)})
+_DOMES_MM = MappingProxyType({BreathingState.FREE: (-80.0, -24.0), BreathingState.DEEP: (-98.0, -52.0)})
 NOWHERE = Ellipsoid((0.0, 0.0, -9999.0), (1.0, 1.0, 1.0))
 
 
@@ -134,7 +136,7 @@ def draw_person(
     age = draws.normal("age", demography.age_years, demography.age_sd_years, cut_sd=2.2)
     usual_m = demography.man_m if sex is Sex.MALE else demography.woman_m
     height = draws.normal("height", usual_m, demography.height_sd_m)
-    weight = draws.normal("bmi", demography.bmi, demography.bmi_sd, cut_sd=2.2) * height**2
+    bmi = draws.normal("bmi", demography.bmi, demography.bmi_sd, cut_sd=2.2)
     if state is None:
         state = BreathingState.DEEP if draws.chance("deep inspiration", 0.1) else BreathingState.FREE
     if couch is None:
@@ -142,20 +144,14 @@ def draw_person(
     arms_up = couch is CouchShape.FLAT or draws.chance("arms up", 0.6)
     tissue_g = draws.lognormal("tissue", _TISSUE_G[sex], 0.13) * (height / usual_m) ** 2
     volumes = {each: _air_ml(draws, sex, age, height, each) + tissue_g / TISSUE_G_PER_ML for each in BreathingState}
-    right_share = draws.normal("right lung", *RIGHT_SHARE)
-    sizes = _sizes(draws, volumes[state], right_share)
-    build = _build(draws, sex, height, weight / height**2, state)
-    build = replace(
-        build,
-        arms=Arms(ArmPosition.UP if arms_up else ArmPosition.DOWN, draws.normal("arms", 42.0, 3.0)),
-        couch=Couch(couch, draws.between("sunk", 4.0, 10.0), 265.0 if couch is CouchShape.FLAT else 195.0),
-    )
+    sizes = _sizes(draws, volumes[state])
+    build = _lying(draws, _build(draws, sex, height, bmi, state), couch, arms_up=arms_up)
     fit = fitted(build, sizes, domes_mm=_DOMES_MM[state])
     person = Person(
         sex=sex,
         age_years=age,
         height_m=height,
-        weight_kg=weight,
+        weight_kg=bmi * height**2,
         build=fit.build,
         arms_up=arms_up,
         couch=couch,
@@ -166,6 +162,17 @@ def draw_person(
         has_stomach_gas=draws.chance("stomach gas", 0.4),
     )
     return replace(person, build=_with_density(draws, person, fit.places))
+
+
+def _lying(draws: Draws, build: ThoraxBuild, couch: CouchShape, *, arms_up: bool) -> ThoraxBuild:
+    """The build on a couch, with arms."""
+    position = ArmPosition.UP if arms_up else ArmPosition.DOWN
+    half_width_mm = 265.0 if couch is CouchShape.FLAT else 195.0
+    return replace(
+        build,
+        arms=Arms(position, draws.normal("arms", 42.0, 3.0)),
+        couch=Couch(couch, draws.between("sunk", 4.0, 10.0), half_width_mm),
+    )
 
 
 def _air_ml(draws: Draws, sex: Sex, age_years: float, height_m: float, state: BreathingState) -> float:
@@ -180,11 +187,13 @@ def _air_ml(draws: Draws, sex: Sex, age_years: float, height_m: float, state: Br
         capacity_l += draws.normal("capacity", 0.0, 0.70 if man else 0.60, cut_sd=2.0)
         return 1000.0 * EAST_ASIAN * _REACHED * capacity_l
     residual_l = 2.34 * height_m + 0.009 * age_years - 1.09 if man else 2.24 * height_m + 0.001 * age_years - 1.00
-    residual_l += draws.normal("residual", 0.0, 0.60 if man else 0.50, cut_sd=2.0)
+    residual_l += draws.normal("residual", 0.0, 0.60 if man else 0.50, cut_sd=1.6)
+    residual_l *= draws.lognormal("hyperinflation", 1.02, _DISEASED, cut_sd=1.8)
     return 1000.0 * (EAST_ASIAN * _SUPINE * residual_l + MEAN_INSPIRATION * _TIDAL_L)
 
 
-def _sizes(draws: Draws, lungs_ml: float, right_share: float) -> LungSizes:
+def _sizes(draws: Draws, lungs_ml: float) -> LungSizes:
+    right_share = draws.normal("right lung", *RIGHT_SHARE)
     return LungSizes(
         right_ml=right_share * lungs_ml,
         left_ml=(1.0 - right_share) * lungs_ml,
@@ -197,11 +206,11 @@ def _sizes(draws: Draws, lungs_ml: float, right_share: float) -> LungSizes:
 def _build(draws: Draws, sex: Sex, height_m: float, bmi: float, state: BreathingState) -> ThoraxBuild:
     """The chest but for what `fitted` sets. Spreads are ours."""
     size, woman = height_m / 1.70, sex is Sex.FEMALE
-    across = size**0.6 * (0.955 if woman else 1.0) * (1.03 if state is BreathingState.DEEP else 1.0)
+    across = size**0.6 * (0.955 if woman else 1.0) * (1.10 if state is BreathingState.DEEP else 1.0)
     fat = max(0.0, (bmi - 18.0) * draws.between("fat", 1.0, 2.2) * (1.2 if woman else 1.0))
     return ThoraxBuild(
-        width=across * draws.normal("width", 0.985, 0.03),
-        depth=across * draws.normal("depth", 0.985, 0.045),
+        width=across * draws.normal("width", 0.955, 0.03),
+        depth=across * draws.normal("depth", 0.955, 0.045),
         height=size * draws.normal("trunk", 0.99, 0.03),
         bend_mm=draws.normal("bend", 0.0, 4.0),
         fat_mm=min(fat, 24.0),

@@ -7,6 +7,7 @@ paper is dark, for the screens such images are looked at on.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ GREYS = LinearSegmentedColormap.from_list("greys", ["#000000", "#b4b8be"])
 """Soft tissue is at the bright end of a lung window; white, it would outshine everything else on a dark page."""
 PERFUSION_RANGE = (0.0, 2.0)
 """Of the lung mean, from the first to the last colour."""
+RULER_MM = 50.0
 COLOUR_MAP = "inferno"
 """Even to the eye, right for colour-blind readers, brighter for more."""
 
@@ -79,8 +81,7 @@ def draw_page(patient: PatientFolder, page: Path) -> None:
         NuclearImageUnusable: the SPECT is not what was written.
     """
     with matplotlib.style.context(["default", SETTINGS]):
-        figure = drawn(_shown(patient))
-        figure.savefig(page, format="png", dpi=DPI, facecolor=PAPER, metadata={"Software": None})
+        page.write_bytes(written(drawn(_shown(patient))))
 
 
 def _shown(patient: PatientFolder) -> Shown:
@@ -105,6 +106,13 @@ def drawn(shown: Shown) -> Figure:
     return sheet.figure
 
 
+def written(figure: Figure) -> bytes:
+    """The page as PNG, without time stamp and version of the software."""
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, facecolor=PAPER, metadata={"Software": None})
+    return content.getvalue()
+
+
 def _draw_views(sheet: Sheet, shown: Shown, views: tuple[View, ...], colours: Mapping[str, str]) -> None:
     room = HEIGHT_MM - TOP_MM - 3.0 * GAP_MM - 16.0, (WIDTH_MM - 2.0 * EDGE_MM - PANEL_MM - 4.0 * GAP_MM) / 4.0
     widest = max(view.width_mm for view in views)
@@ -124,7 +132,8 @@ def _draw_views(sheet: Sheet, shown: Shown, views: tuple[View, ...], colours: Ma
                 sheet.text(EDGE_MM - 2.0, y + 0.5 * height, label, 8, FAINT, rotation=90, ha="right", va="center")
             y += height + GAP_MM
     _draw_bar(sheet, EDGE_MM + 2.0 * (room[1] + GAP_MM), y + 1.0, 2.0 * room[1] + GAP_MM)
-    _draw_legend(sheet, EDGE_MM, y + 3.5, 2.0 * room[1], colours)
+    _draw_legend(sheet, EDGE_MM, y + 3.5, 2.0 * room[1] - 28.0, colours)
+    _draw_ruler(sheet, EDGE_MM + 2.0 * room[1], y + 3.5, RULER_MM * scale)
 
 
 def _draw_cut(axes: Axes, column: str, shown: Shown, view: View, colours: Mapping[str, str]) -> None:
@@ -178,6 +187,15 @@ def _draw_bar(sheet: Sheet, x: float, y: float, width: float) -> None:
         align = "left" if part == 0.0 else "right" if part == 1.0 else "center"
         sheet.text(x + part * width, y + 7.0, text, 7.5, FAINT, ha=align)
     sheet.text(x + 0.5 * width, y + 10.5, "relative to the mean of both lungs (= 1.0)", 8, INK, ha="center")
+
+
+def _draw_ruler(sheet: Sheet, end: float, y: float, length: float) -> None:
+    """What `RULER_MM` of the patient are in all pictures; it ends at `end`."""
+    line = sheet.axes(end - length, y - 1.6, length, 1.2)
+    line.axhspan(0.0, 1.0, color=INK)
+    line.set_xlim(0.0, 1.0)
+    line.set_ylim(0.0, 1.0)
+    sheet.text(end - length - 1.5, y, f"{RULER_MM:.0f} mm", 7.5, FAINT, ha="right")
 
 
 def _draw_legend(sheet: Sheet, x: float, y: float, width: float, colours: Mapping[str, str]) -> None:

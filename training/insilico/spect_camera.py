@@ -80,7 +80,8 @@ class KeptAttenuation(Transform):  # type: ignore[misc]
         turned = rotate_detector_z(torch.nn.functional.pad(self._wide_per_cm, [0, 0, *sides, *sides]), angle)
         start = (turned.shape[0] - width) // 2
         rays = turned[start:, start : start + width]
-        return get_prob_of_detection_matrix(rays, self.object_meta.dx)[:width].contiguous()
+        share: torch.Tensor = get_prob_of_detection_matrix(rays, self.object_meta.dx)[:width].contiguous()
+        return share
 
 
 class CollimatorBlur(Transform):  # type: ignore[misc]
@@ -165,7 +166,7 @@ class SpectCamera:
         width = settings.filter_fwhm_mm / self.protocol.pixel_mm / FWHM_PER_SD
         values = np.ascontiguousarray(image.numpy().transpose(2, 1, 0))
         filtered: np.ndarray = ndimage.gaussian_filter(values, width, mode="constant", truncate=3.0)
-        return np.maximum(filtered, np.float32(0.0))
+        return filtered.clip(min=0.0)
 
     @property
     def counts_per_mbq(self) -> float:

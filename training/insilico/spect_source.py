@@ -111,7 +111,8 @@ def _activity(
     in_lungs, in_rest = lungs.sum(dtype=np.float64), rest.sum(dtype=np.float64)
     if in_rest > 0:
         rest *= np.float32(shunt / (1.0 - shunt) * in_lungs / in_rest)
-    return lungs + rest
+    lungs += rest
+    return lungs
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,12 +18,16 @@ from inference.geometry import Grid, Reorientation
 from inference.phantom.build import ThoraxBuild
 from inference.phantom.cases import UNUSUAL
 from inference.phantom.conditions import changed
+from inference.phantom.lesions import Collapse
+from inference.phantom.surgery import Lobectomy
 from inference.phantom.thorax import DigitalThorax, draw_thorax
 from inference.quality.checks import check_ct_and_lobes
 from inference.quality.findings import Findings, Severity
 from inference.volumes import CtVolume, LobeMap, SeriesReference
 
 SPACING_MM = (5.0, 4.0, 4.0)
+THIN_MM = (3.0, 3.0, 3.0)
+HORIZONTAL = "HORIZONTAL_FISSURE_ABSENT"
 PAGE = Path(__file__).parents[3] / "docs/unusual-patients.md"
 
 
@@ -47,17 +51,17 @@ NONE, NOTE, FLAG, REJECT = None, Severity.NOTE, Severity.FLAG, Severity.REJECT
 OUTCOMES = {
     "nodules": Outcome(0.98, 0.95, NONE),
     "mass on the chest wall": Outcome(0.98, 0.93, NONE),
-    "mass on the mediastinum": Outcome(0.96, 0.90, NONE, always=False),
+    "mass on the mediastinum": Outcome(0.96, 0.90, FLAG, ("MASS_AT_MEDIASTINUM",), always=False),
     "consolidated RLL": Outcome(0.60, 0.0, FLAG, ("PLEURAL_FLUID", "RIGHT_LUNG_SHARE")),
     "consolidated RUL": Outcome(0.75, 0.0, FLAG, ("RIGHT_LUNG_OPAQUE",), always=False),
     "collapsed LLL": Outcome(0.85, 0.0, FLAG, ("FISSURE_ABSENT",), always=False),
-    "collapsed RUL": Outcome(0.90, 0.0, NOTE, ("FISSURES_NOT_SEEN",)),
+    "collapsed RUL": Outcome(0.90, 0.0, FLAG, ("HORIZONTAL_FISSURE_ABSENT",)),
     "effusion": Outcome(0.98, 0.90, FLAG, ("PLEURAL_FLUID",), always=False),
     "effusion, prone": Outcome(0.98, 0.75, FLAG, ("PLEURAL_FLUID", "POSITION_PRONE")),
     "pneumothorax": Outcome(0.88, 0.75, FLAG, ("PURE_GAS",), always=False),
     "left lung taken out": Outcome(0.98, 0.93, FLAG, ("LUNG_MISSING",)),
     "right lung taken out": Outcome(0.98, 0.93, FLAG, ("LUNG_MISSING",), always=False),
-    "RUL taken out": Outcome(0.98, 0.0, NOTE, ("FISSURES_NOT_SEEN",), always=False),
+    "RUL taken out": Outcome(0.98, 0.0, FLAG, ("HORIZONTAL_FISSURE_ABSENT",), always=False),
     "LLL taken out": Outcome(0.98, 0.0, FLAG, ("FISSURE_ABSENT",)),
     "child": Outcome(0.96, 0.80, FLAG, ("LUNG_VOLUME", "SMALL_PATIENT")),
     "emphysema": Outcome(0.98, 0.93, FLAG, ("PURE_GAS",)),
@@ -157,6 +161,26 @@ def test_a_lung_that_was_taken_out_is_reported_and_not_invented(name: str) -> No
     assert [lobe for lobe in Lobe if case.found.mask(lobe).any()] == [lobe for lobe in Lobe if lobe.side is not side]
     (finding,) = (f for f in case.findings if f.code == "LUNG_MISSING")
     assert side.name.lower() in finding.sentence
+
+
+def invented() -> list[object]:
+    """Every lobe taken out and collapsed, those that repeat another one marked slow."""
+    always = {Lobectomy(Lobe.RML), Collapse(Lobe.RLL)}
+    return [
+        pytest.param(condition, marks=() if condition in always else pytest.mark.slow, id=str(condition))
+        for condition in (kind(lobe) for kind in (Lobectomy, Collapse) for lobe in Lobe)
+    ]
+
+
+@pytest.mark.parametrize("condition", invented())
+def test_a_lobe_that_is_invented_is_a_flag_on_slices_that_show_fissures(condition: Lobectomy | Collapse) -> None:
+    """The atlas draws five lobes into any lungs; one that is an invention has a border that nobody saw."""
+    grid = changed(ThoraxBuild(), [condition]).field_of_view(THIN_MM)
+    thorax = draw_thorax(grid, conditions=[condition])
+    found, findings = read(thorax.ct.hu.tobytes(), grid)
+    assert all(found.mask(lobe).any() for lobe in Lobe)
+    said = [f for f in findings if f.severity is Severity.FLAG and f.code in ("FISSURE_ABSENT", HORIZONTAL)]
+    assert any(condition.lobe.name in finding.sentence for finding in said), findings
 
 
 @pytest.mark.parametrize("name", patients("effusion", "effusion, prone"))

@@ -6,7 +6,7 @@ import pytest
 from inference.anatomy import Fissure, Lobe
 from inference.geometry import Grid
 from inference.quality.coarse_thorax import CoarseThorax
-from inference.quality.findings import Severity
+from inference.quality.findings import Findings, Severity
 from inference.quality.lobe_figures import LobeFigures
 from inference.quality.lobes import (
     check_density,
@@ -191,24 +191,56 @@ def test_shares_are_flagged_from_their_limits_on(lobe: Lobe, low: float, high: f
         assert (f"{lobe.name}_SHARE" in found) is is_found, wanted
 
 
-def test_fissures_that_were_not_seen_are_noted_by_name() -> None:
-    lobes = lobe_map(normal_labels(), segmenter=ATLAS)
-    assert check_fissures(lobes, BY_THE_TABLE) == ()
-    seen = {Fissure.RIGHT_OBLIQUE: 0.9, Fissure.HORIZONTAL: 0.31, Fissure.LEFT_OBLIQUE: 0.8}
-    assert check_fissures(replace(lobes, fissures_seen=seen), BY_THE_TABLE) == ()
-    (finding,) = check_fissures(replace(lobes, fissures_seen={**seen, Fissure.HORIZONTAL: 0.29}), BY_THE_TABLE)
-    assert (finding.severity, finding.measured) == (Severity.NOTE, pytest.approx(29.0))
+def fissures(spacing_mm: float, right_oblique: float, horizontal: float, left_oblique: float) -> Findings:
+    """What is said of shares seen, in the order in which the engine gives them."""
+    shares = {
+        Fissure.RIGHT_OBLIQUE: right_oblique,
+        Fissure.HORIZONTAL: horizontal,
+        Fissure.LEFT_OBLIQUE: left_oblique,
+    }
+    lobes = lobe_map(normal_labels(), spacing_mm=spacing_mm, segmenter=ATLAS)
+    return check_fissures(replace(lobes, fissures_seen=shares), BY_THE_TABLE)
+
+
+def test_an_engine_that_looks_for_no_fissures_is_not_asked_for_them() -> None:
+    assert check_fissures(lobe_map(normal_labels()), BY_THE_TABLE) == ()
+
+
+@pytest.mark.parametrize("spacing_mm", [1.0, 5.0])
+def test_fissures_of_which_little_was_seen_are_noted_by_name(spacing_mm: float) -> None:
+    assert fissures(spacing_mm, 0.9, 0.31, 0.8) == ()
+    (finding,) = fissures(spacing_mm, 0.9, 0.29, 0.8)
+    assert (finding.code, finding.severity) == ("FISSURES_NOT_SEEN", Severity.NOTE)
+    assert finding.measured == pytest.approx(29.0)
     assert "horizontal 29 %" in finding.sentence
 
 
-@pytest.mark.parametrize("fissure", [Fissure.RIGHT_OBLIQUE, Fissure.LEFT_OBLIQUE])
-def test_an_oblique_fissure_that_is_not_there_where_others_are_plain_is_flagged(fissure: Fissure) -> None:
-    lobes = lobe_map(normal_labels(), segmenter=ATLAS)
-    plain = {Fissure.RIGHT_OBLIQUE: 0.31, Fissure.HORIZONTAL: 0.0, Fissure.LEFT_OBLIQUE: 0.31}
-    (absent,) = check_fissures(replace(lobes, fissures_seen={**plain, fissure: 0.14}), BY_THE_TABLE)
-    assert (absent.code, absent.severity) == ("FISSURE_ABSENT", Severity.FLAG)
-    assert absent.measured == pytest.approx(14.0)
-    assert absent.sentence.startswith(f"The {fissure} fissure is not there")
-    for seen in ({**plain, fissure: 0.16}, plain, {**dict.fromkeys(plain, 0.29), fissure: 0.0}):
-        (note,) = check_fissures(replace(lobes, fissures_seen=seen), BY_THE_TABLE)
-        assert (note.code, note.severity) == ("FISSURES_NOT_SEEN", Severity.NOTE)
+@pytest.mark.parametrize(
+    ("shares", "code", "lobes"),
+    [
+        ((0.24, 0.31, 0.31), "FISSURE_ABSENT", "RLL and RUL with RML"),
+        ((0.31, 0.31, 0.24), "FISSURE_ABSENT", "LLL and LUL"),
+        ((0.31, 0.14, 0.31), "HORIZONTAL_FISSURE_ABSENT", "RUL and RML"),
+    ],
+)
+def test_a_border_of_which_nothing_was_seen_where_others_are_plain_is_flagged_by_its_lobes(
+    shares: tuple[float, float, float], code: str, lobes: str
+) -> None:
+    (absent,) = fissures(5.0, *shares)
+    share = min(shares)
+    assert (absent.code, absent.severity) == (code, Severity.FLAG)
+    assert (absent.measured, absent.limit) == (pytest.approx(100.0 * share), pytest.approx(100.0 * share + 1.0))
+    assert f"The CT shows {100.0 * share:.0f} %" in absent.sentence
+    assert f"the border between {lobes} is drawn from the atlas" in absent.sentence
+    assert "invented" in absent.sentence
+    seen = tuple(value + 0.02 if value == share else value for value in shares)
+    assert codes(fissures(5.0, *seen)) == {"FISSURES_NOT_SEEN"}
+
+
+def test_thin_slices_should_show_fissures_and_thick_ones_need_not() -> None:
+    """On thin slices a lobe that may be invented is a flag even where nothing else is plain."""
+    assert codes(fissures(3.0, 0.28, 0.1, 0.28), Severity.FLAG) == {"HORIZONTAL_FISSURE_ABSENT"}
+    assert codes(fissures(3.1, 0.28, 0.1, 0.28)) == {"FISSURES_NOT_SEEN"}
+    every = fissures(3.0, 0.0, 0.0, 0.0)
+    assert [finding.code for finding in every] == ["FISSURE_ABSENT", "HORIZONTAL_FISSURE_ABSENT", "FISSURE_ABSENT"]
+    assert [finding.severity for finding in fissures(5.0, 0.0, 0.0, 0.0)] == [Severity.NOTE]

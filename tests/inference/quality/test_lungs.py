@@ -8,7 +8,7 @@ from inference.phantom.conditions import changed
 from inference.phantom.thorax import DigitalThorax, ThoraxVariant, draw_thorax
 from inference.quality.coarse_thorax import CoarseThorax
 from inference.quality.findings import Findings, Severity
-from inference.quality.lungs import check_agreement, check_midline, check_opacities, check_place
+from inference.quality.lungs import check_agreement, check_mediastinum, check_midline, check_opacities, check_place
 from inference.quality.policy import BY_THE_TABLE
 from inference.quality.threshold_lungs import ThresholdLungs
 from inference.volumes import LobeMap
@@ -133,6 +133,41 @@ def test_fluid_behind_a_lung_is_flagged_by_its_side() -> None:
     found = opaque(CoarseThorax.of(patient.ct, patient.lobes))
     assert codes(found, Severity.FLAG) == {"RIGHT_LUNG_OPAQUE", "PLEURAL_FLUID"}
     assert "behind the right lung" in the(found, "PLEURAL_FLUID").sentence
+
+
+def with_ball(thorax: CoarseThorax, centre_mm: tuple[float, float, float], radius_mm: float) -> CoarseThorax:
+    """A solid ball (x, y, z from the middle of the body, of both lungs and from two thirds of their height) in lung,
+    which no engine calls lung."""
+    z, y, x = thorax.centre_mm(thorax.lungs)
+    levels = thorax.positions_mm(0)[thorax.lungs.any(axis=(1, 2))]
+    middle = thorax.midline_mm, y, levels[0] + 0.67 * (levels[-1] - levels[0])
+    x, y, z = (start + step for start, step in zip(middle, centre_mm, strict=True))
+    squares = [(thorax.positions_mm(axis) - at) ** 2 for axis, at in enumerate((z, y, x))]
+    ball = squares[0][:, None, None] + squares[1][:, None] + squares[2] < radius_mm**2
+    hu = np.where(ball & thorax.lungs, np.float32(40.0), thorax.hu)
+    return CoarseThorax(hu, np.where(ball, 0, thorax.labels).astype(np.uint8), thorax.grid)
+
+
+def mass_of(thorax: CoarseThorax) -> Findings:
+    return check_mediastinum(thorax, ThresholdLungs.of(thorax), BY_THE_TABLE)
+
+
+@pytest.mark.parametrize(("x_mm", "side"), [(-44.0, "right"), (44.0, "left")])
+def test_a_mass_on_the_mediastinum_that_is_in_no_lobe_is_flagged_by_its_side(
+    normal: CoarseThorax, x_mm: float, side: str
+) -> None:
+    assert mass_of(normal) == ()
+    (finding,) = mass_of(with_ball(normal, (x_mm, 0.0, 0.0), 28.0))
+    assert (finding.code, finding.severity) == ("MASS_AT_MEDIASTINUM", Severity.FLAG)
+    assert f"on the {side} are" in finding.sentence
+    assert finding.measured > 40.0
+
+
+def test_a_mass_that_is_in_a_lobe_or_small_or_far_away_is_no_mass_of_the_mediastinum(normal: CoarseThorax) -> None:
+    mass = with_ball(normal, (-44.0, 0.0, 0.0), 28.0)
+    assert mass_of(CoarseThorax(mass.hu, normal.labels, normal.grid)) == ()
+    assert mass_of(with_ball(normal, (-44.0, 0.0, 0.0), 16.0)) == ()
+    assert mass_of(with_ball(normal, (-100.0, 0.0, 0.0), 28.0)) == ()
 
 
 def test_a_white_lung_is_missing_for_both_and_not_overlooked() -> None:

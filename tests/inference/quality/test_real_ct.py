@@ -12,7 +12,7 @@ from inference.quality.checks import check_ct_and_lobes
 from inference.quality.coarse_thorax import CoarseThorax
 from inference.quality.findings import Findings, Severity
 from inference.quality.laterality import check_axes, check_sides
-from inference.quality.lungs import check_opacities
+from inference.quality.lungs import check_mediastinum, check_opacities
 from inference.quality.patient import check_breath, check_contrast, check_position
 from inference.quality.policy import BY_THE_TABLE
 from inference.quality.threshold_lungs import ThresholdLungs
@@ -66,7 +66,17 @@ def test_a_mirrored_real_ct_is_rejected(cip: CtVolume) -> None:
     assert "BACK_TO_FRONT" in codes(sides_and_axes(flipped(thorax, 1, 2)), Severity.REJECT)
 
 
-def test_a_patient_with_cancer_gets_no_flag_and_mirrored_a_rejection(
+def test_a_tumour_of_the_left_upper_lobe_that_reaches_the_mediastinum_is_flagged(
+    coarse_a0001: tuple[CoarseThorax, CtVolume],
+) -> None:
+    thorax, _ = coarse_a0001
+    (finding,) = check_mediastinum(thorax, ThresholdLungs.of(thorax), BY_THE_TABLE)
+    assert (finding.code, finding.severity) == ("MASS_AT_MEDIASTINUM", Severity.FLAG)
+    assert "on the left are" in finding.sentence
+    assert 150.0 < finding.measured < 200.0
+
+
+def test_a_patient_with_cancer_gets_no_other_flag_and_mirrored_a_rejection(
     coarse_a0001: tuple[CoarseThorax, CtVolume],
 ) -> None:
     thorax, ct = coarse_a0001

@@ -84,7 +84,7 @@ def test_widths_are_those_of_adults() -> None:
 
 def test_trunk_width_differs_between_patients_as_published() -> None:
     body = coarse_body()
-    widths = [2 * grow_arteries(body, Draws(f"patient {k}"), territories=12).radius_mm[0] for k in range(60)]
+    widths = [2 * grow_arteries(body, Draws(f"patient {k}"), territories=12).radius_mm[0] for k in range(40)]
     assert np.mean(widths) == pytest.approx(25.2, abs=1.2)
     assert np.std(widths) == pytest.approx(2.9, abs=0.8)
 

@@ -113,7 +113,10 @@ def test_a_figure_out_of_range_is_named_with_its_limit(patients: tuple[PatientFi
     (published,) = [row for row in PUBLISHED if row.figure is Figure.RIGHT_PERFUSION]
     off = Row(published, Spread.of([60.0, 62.0]))
     assert off.holds is False
-    assert off.sentence() == "right lung perfusion (healthy controls): ours 61.0 lies above 54.6 % of perfusion."
+    assert (
+        off.sentence()
+        == "right lung perfusion (healthy controls, free breathing): ours 61.0 lies above 54.6 % of perfusion."
+    )
     held = Row(published, Spread.of([52.0, 53.0]))
     assert held.holds is True
     words = page(findings(patients, rows=(off,)), pictures="cohort")

@@ -60,13 +60,22 @@ def test_what_comes_besides_is_as_often_as_the_table_says() -> None:
     )
     for finding, rate in BESIDES[CohortName.LUNG_CANCER].items():
         assert found[finding] / count == pytest.approx(rate.share, abs=4.0 * math.sqrt(rate.share / count))
+    twice = (findings_besides(CohortName.NON_CANCER, Finding.EFFUSION, Draws(f"{n}"), 65.0) for n in range(200))
+    assert not any(Finding.EFFUSION in besides for besides in twice)
     assert findings_besides(CohortName.NON_CANCER, Finding.NEARLY_NORMAL, Draws("x"), 65.0) == ()
+
+
+def hilar_way_mm(tumour: Tumour) -> float:
+    return float(np.linalg.norm(coarse_body().hilum_mm - np.array(tumour.centre_mm), axis=1).min())
 
 
 def test_tumours_differ_in_grade_place_and_size(patients: dict[CohortName, list[tuple]]) -> None:
     tumours = [d for found in patients[CohortName.LUNG_CANCER] for d in found if isinstance(d, Tumour)]
     assert {t.grade for t in tumours} == {0, 1, 2, 3}
     assert 10 < sum(t.central for t in tumours) < 38
+    way = {is_central: [hilar_way_mm(t) for t in tumours if t.central is is_central] for is_central in (True, False)}
+    assert max(way[True]) < 60.0
+    assert np.mean(way[True]) < 0.6 * np.mean(way[False])
     assert all(5.0 <= t.radius_mm <= 31.0 for t in tumours)
     assert all(bool(t.arteries) == (t.grade >= 2) for t in tumours)
     grid, lobes = coarse_body().grid, coarse_body().lobes

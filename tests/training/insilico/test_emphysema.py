@@ -11,7 +11,7 @@ from training.insilico.emphysema import CentrilobularEmphysema, PanlobularEmphys
 from training.insilico.lung_tissue import LungTissue
 from training.insilico.lung_voxels import LungVoxels
 
-PATIENTS = 14
+PATIENTS = 20
 UPPER, LOWER = (Lobe.RUL, Lobe.LUL), (Lobe.RLL, Lobe.LLL)
 
 
@@ -34,6 +34,9 @@ def test_panlobular_thins_lower_lobes_most() -> None:
     }
     assert max(kept[lobe] for lobe in LOWER) < min(kept[lobe] for lobe in UPPER)
     assert 0.3 < kept[Lobe.RLL] < 0.7
+    slices = np.nonzero(lobes == Lobe.RLL)[0]
+    gone = (before - after)[lobes == Lobe.RLL] / (before[lobes == Lobe.RLL] + 1000.0)
+    assert gone[slices < np.quantile(slices, 0.3)].mean() > gone[slices > np.quantile(slices, 0.7)].mean() + 0.05
 
 
 def test_bullae_lie_high_under_the_pleura() -> None:
@@ -59,7 +62,7 @@ def test_it_never_adds_tissue_or_capillaries(disease: CentrilobularEmphysema | P
 
 
 def test_density_explains_lobar_perfusion_only_weakly() -> None:
-    """R2 is 0.13 in 14 patients (Bonney 2020); in as many of ours it is below 0.32, and there is a trend."""
+    """R2 is 0.13 in 14 patients (Bonney 2020); in 20 of ours it is below 0.4, and there is a trend."""
     low, perfusion = [], []
     for number in range(PATIENTS):
         draws = Draws(f"severe emphysema {number}")
@@ -70,4 +73,4 @@ def test_density_explains_lobar_perfusion_only_weakly() -> None:
             perfusion.append(lungs.mean(inside) / healthy().mean(inside))
     correlation = float(np.corrcoef(low, perfusion)[0, 1])
     assert correlation < 0.0
-    assert 0.01 < correlation**2 < 0.32
+    assert 0.01 < correlation**2 < 0.4

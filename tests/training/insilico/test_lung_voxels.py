@@ -1,8 +1,10 @@
 """Lists of voxels agree with the grid they are from."""
 
 import numpy as np
+import pytest
 
 from inference.anatomy import Lobe
+from inference.geometry import Grid
 from tests.insilico_trees import DRAWS, coarse_body
 from training.insilico.fine_texture import mesh
 from training.insilico.lung_voxels import LungVoxels
@@ -21,6 +23,13 @@ def test_lists_hold_the_places_and_lobes_of_the_grid() -> None:
     np.testing.assert_allclose(np.column_stack([voxels.x_mm, voxels.y_mm, voxels.z_mm]), places, atol=1e-3)
     distance = np.linalg.norm(places - np.array([10.0, 20.0, 30.0]), axis=1)
     np.testing.assert_allclose(voxels.distance_mm(np.array([10.0, 20.0, 30.0])), distance, rtol=1e-5)
+
+
+def depths(grid: Grid, lobes: np.ndarray) -> np.ndarray:
+    voxels = LungVoxels.of(grid, lobes)
+    found = np.zeros(lobes.shape)
+    found.reshape(-1)[voxels.flat] = voxels.depth_mm()
+    return found
 
 
 def test_a_lobe_that_is_not_there_has_no_voxels() -> None:
@@ -42,6 +51,19 @@ def test_depth_counts_from_the_pleura_and_not_from_bronchi() -> None:
     rim = lungs & ~np.roll(lungs, 1, axis=1) & ~np.roll(body.airway, 1, axis=1)
     assert np.median(depth[rim]) < 8.0
     assert 20.0 < depth[lungs].max() < 90.0
+
+
+def test_a_bronchus_through_a_block_of_lung_is_no_pleura() -> None:
+    lobes = np.zeros((40, 40, 40), dtype=np.uint8)
+    lobes[4:36, 4:36, 4:36] = Lobe.RLL
+    grid = Grid.axial(lobes.shape, (3.0, 3.0, 3.0), (0.0, 0.0, 0.0), frame_of_reference_uid="2.25.1")
+    whole = depths(grid, lobes)
+    lobes[4:36, 18:22, 18:22] = 0
+    bored = depths(grid, lobes)
+    beside = (20, 20, 23)
+    assert whole[beside] == pytest.approx(3.0 * 13, abs=4.0)
+    assert bored[beside] == pytest.approx(whole[beside], abs=4.0)
+    assert whole[20, 20, 5] == pytest.approx(4.5, abs=2.5)
 
 
 def test_texture_is_fine_and_even() -> None:

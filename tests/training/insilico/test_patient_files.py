@@ -92,6 +92,12 @@ def test_the_record_says_that_nobody_is_meant_and_how_the_patient_was_made(writt
     assert {"python", "numpy", "SimpleITK", "pydicom"} <= record["software"].keys()
 
 
+def test_the_record_is_text_in_order_for_people_and_for_comparing(written: PatientFolder) -> None:
+    text = (written.path / "record.json").read_text()
+    assert list(json.loads(text)) == sorted(written.record)
+    assert text.count("\n") > len(written.record["files"])
+
+
 def test_every_file_but_the_record_has_its_digest_in_it(written: PatientFolder) -> None:
     assert written.record["files"].keys() == all_bytes(written.path).keys() - {"record.json"}
     assert written.changed_files() == ()

@@ -103,7 +103,7 @@ def test_a_diaphragm_never_stands_where_none_can(people: list[Person]) -> None:
     domes = np.array([(p.build.diaphragm_mm.right, p.build.diaphragm_mm.left) for p in people])
     free = of(people, BreathingState.FREE)
     assert domes[free].mean(axis=1).min() > -90
-    assert domes[free].mean(axis=1).max() < -20
+    assert domes[free].mean(axis=1).max() < -23
     assert (domes[free, 0] > domes[free, 1]).mean() > 0.75
 
 

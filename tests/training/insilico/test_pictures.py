@@ -15,7 +15,7 @@ from training.insilico.page_panel import CLOSED
 from training.insilico.page_sheet import SETTINGS
 from training.insilico.page_views import PIXEL_MM, View, lost_perfusion, views_through
 from training.insilico.patient import Truth
-from training.insilico.pictures import Shown, drawn
+from training.insilico.pictures import Shown, drawn, written
 
 GRID = Grid.axial((30, 26, 34), (6.0, 5.0, 4.0), (-70.0, 40.0, -300.0), frame_of_reference_uid="2.25.1")
 LANDMARK = (22, 8, 25)
@@ -90,6 +90,17 @@ def test_without_disease_they_go_through_the_right_lung() -> None:
     assert truth().lobes[15, 12, round(float(GRID.to_index(np.array([x, 100.0, -200.0]))[2]))] == 3
 
 
+def test_of_disease_in_both_lungs_they_show_the_lung_that_has_more() -> None:
+    both = np.zeros(GRID.shape, bool)
+    both[10:20, 4:22, 12:14] = True
+    both[10:20, 4:22, 19:24] = True
+    seen = truth()
+    seen.perfusion[both] = 0.0
+    views, name = views_through(replace(seen, diseases={"emphysema": both}))
+    column = GRID.to_index(np.array([{view.name: view.at_mm for view in views}["sagittal"], 100.0, -200.0]))[2]
+    assert (name, round(float(column))) == ("emphysema", 21)
+
+
 def test_a_landmark_is_in_each_cut_where_the_axes_of_the_picture_say() -> None:
     """A reader takes the patient's directions from the letters and the position from the axes: both must be right."""
     spot = np.zeros(GRID.shape, np.float32)
@@ -140,6 +151,14 @@ def test_truth_and_spect_have_one_colour_scale_with_its_unit(page: Figure) -> No
     assert {"0.0", "1.0", "≥ 2.0"} <= set(words(page))
 
 
+def test_all_pictures_have_the_scale_of_the_ruler(page: Figure) -> None:
+    views, _ = views_through(truth())
+    length = next(axes for axes in page.axes if axes.patches and axes.get_position().y1 < 0.5).get_position().width
+    for axes, view in zip(pictures(page), views * 4, strict=True):
+        assert axes.get_position().width / view.width_mm == pytest.approx(length / 50.0)
+    assert "50 mm" in words(page)
+
+
 def test_the_panel_tells_the_numbers_of_the_record(page: Figure) -> None:
     said = words(page)
     assert {"100", "104", "20.0", "1.04", "–", "22", "11", "71.2"} <= set(said)
@@ -161,7 +180,7 @@ def test_a_narrowed_artery_is_red_and_the_others_have_the_colour_of_their_lobe()
     with matplotlib.style.context(["default", SETTINGS]):
         figure = drawn(replace(seen, truth=replace(seen.truth, arteries=tree, lumen=np.array([1.0, 0.2, 1.0]))))
     (lines,) = [each for axes in figure.axes for each in axes.collections if len(axes.images) == 0 and axes.collections]
-    assert [to_hex(colour) for colour in lines.get_colors()] == ["#c8ccd2", CLOSED, "#e69f00"]
+    assert [to_hex(colour) for colour in lines.get_colors()] == ["#c8ccd2", "#e69f00", CLOSED]
     widths = lines.get_linewidths()
     assert widths[0] / widths[1] == pytest.approx(10.0 / 3.0)
 
@@ -169,3 +188,10 @@ def test_a_narrowed_artery_is_red_and_the_others_have_the_colour_of_their_lobe()
 def test_a_view_knows_its_size() -> None:
     view = View("axial", 2, 0.0, (-10.0, -20.0), (30.0, 50.0), ("R", "L", "A", "P"))
     assert (view.width_mm, view.height_mm, view.extent) == (40.0, 70.0, (-10.0, 30.0, 50.0, -20.0))
+
+
+def test_equal_patients_have_equal_pages(page: Figure) -> None:
+    with matplotlib.style.context(["default", SETTINGS]):
+        pages = [written(figure) for figure in (page, drawn(shown()), drawn(replace(shown(), title="LC-002")))]
+    assert pages[0] == pages[1]
+    assert pages[0] != pages[2]

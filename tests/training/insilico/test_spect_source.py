@@ -91,7 +91,7 @@ def test_breathing_smears_the_bases_along_the_patient_and_loses_nothing() -> Non
 
 
 def test_the_mean_of_a_breath_is_the_mean_of_its_course() -> None:
-    _, hu, grid = chest()
+    _, _, grid = chest()
     deep = replace(STILL, diaphragm_mm=16.0, apex_mm=60.0, dome_mm=-40.0, cage_half_mm=(95.0, 70.0))
     ramp = np.broadcast_to(grid.coordinates_mm()[2], grid.shape).astype(np.float32)
     mean = breath_mean(ramp, grid, deep, keeps_sum=False)

@@ -6,6 +6,7 @@ import pytest
 from inference.anatomy import Lobe, lobes_of
 from tests.insilico_lungs import Lungs, healthy, middle_of, perfused
 from tests.insilico_trees import coarse_body, grown
+from training.insilico.branching import ends_supplied, lobar_artery
 from training.insilico.draws import Draws
 from training.insilico.tumour import Tumour, pressed_arteries
 
@@ -61,6 +62,15 @@ def test_grade_3_darkens_more_than_a_lobe_of_its_side_only(lobe: Lobe) -> None:
     lost, lobes = dark(perfused((tumour(3, lobe),))), coarse_body().lobes
     assert lost.sum() > 1.1 * (lobes == lobe).sum()
     assert np.isin(lobes[lost], lobes_of(lobe.side)).all()
+
+
+def test_the_pressed_artery_is_of_the_tumours_lobe_and_not_a_twig() -> None:
+    supplied, centre = ends_supplied(grown()), middle_of(Lobe.RML)
+    whole = supplied[lobar_artery(grown(), Lobe.RML)]
+    for n in range(25):
+        (artery,) = pressed_arteries(Draws(f"{n}"), grown(), centre_mm=centre, radius_mm=8.0, lobe=Lobe.RML, grade=2)
+        assert grown().lobe[artery] == Lobe.RML
+        assert supplied[artery] >= 0.12 * whole
 
 
 def test_no_artery_is_pressed_below_grade_2() -> None:
