@@ -1,9 +1,9 @@
 """How one digital patient is built: all the numbers that make it different from another one.
 
 `ThoraxBuild()` is the standard patient of the self-test. `varied(number)` is any other one of an endless family. The
-shapes themselves are formulas (`thorax_anatomy`) in the space of the standard patient; a build stretches and bends that
-space, moves the fissures in it and sets what the scanner sees. So the truth of every member is as exact as that of the
-standard one.
+shapes themselves are formulas (`anatomy`) in the space of the standard patient; a build stretches and bends that
+space (`deformation`), moves the fissures in it and sets what the scanner sees. So the truth of every member is as exact
+as that of the standard one.
 
 What the family spreads over, and why, is said at `varied`. It is an invention: no patient was measured for it, only
 the lobar shares and the lung volumes were brought to published means and spreads.

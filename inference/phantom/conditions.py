@@ -5,8 +5,8 @@ from the same formulas. Lung tissue without air (consolidated, collapsed, tumour
 contours for radiotherapy do (RTOG 1106 atlas of organs at risk); fluid and air between the pleurae are not lung; a
 lobe that was taken out has no voxel. What a condition does to perfusion is said with it; the factors are inventions.
 
-The conditions themselves are in `thorax_lesions`, `thorax_pleura`, `thorax_surgery`, `thorax_bodies` and
-`thorax_scans`; `thorax_cases` names the patients that the tests and the documentation speak of.
+The conditions themselves are in `lesions`, `pleura`, `surgery`, `bodies` and
+`scans`; `cases` names the patients that the tests and the documentation speak of.
 """
 
 from collections.abc import Sequence

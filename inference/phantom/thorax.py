@@ -1,8 +1,8 @@
 """A digital thorax: an invented patient whose lungs, lobes and perfusion are known by construction.
 
 It serves the tests, the demonstration and the self-test of the node at start-up. Everything is drawn from formulas in
-patient coordinates (`thorax_anatomy`), so any grid shows the same patient: other spacing, flipped or swapped axes,
-another patient position. Other patients have another build (`thorax_build`) or a condition (`thorax_conditions`). All
+patient coordinates (`anatomy`), so any grid shows the same patient: other spacing, flipped or swapped axes,
+another patient position. Other patients have another build (`build`) or a condition (`conditions`). All
 are inventions without any clinical value: agreement with them shows that the software keeps geometry and arithmetic,
 never that a prediction is right for a human being.
 """

@@ -160,7 +160,7 @@ _OF_THE_LOBES = (
           "part of an oblique fissure that the CT showed, where it should (slices of up to 3 mm, or more than 30 % of "
           "another fissure seen): their border is drawn from the atlas; a lobe was taken out or has collapsed, or the "
           "fissure is incomplete",
-          "%", (25.0, 100.0)),
+          "%", (30.0, 100.0)),
     Check("HORIZONTAL_FISSURE_ABSENT",
           "the same of the horizontal fissure, which many healthy people do not have", "%", (15.0, 100.0)),
     Check("LOBE_DENSITY", "mean HU of a lobe", "[hnsf'U]", (-950.0, -500.0)),

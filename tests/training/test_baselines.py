@@ -78,6 +78,19 @@ def test_a_fit_finds_the_weights_that_made_the_image(block: LungsOnSpect) -> Non
     assert {term: weight / scale for term, weight in found.items()} == pytest.approx(made, rel=1e-2)
 
 
+def test_every_patient_has_the_same_say_whatever_the_counts(block: LungsOnSpect) -> None:
+    terms = sharp_terms(block)[:, block.mask]
+    one, other = {Term.LUNG: 0.0, Term.TISSUE: 1.0}, {Term.LUNG: 1.0, Term.TISSUE: 0.0}
+    found = fit(Predictor.DENSITY, [(terms, weighted(terms, one)), (terms, 1000.0 * weighted(terms, other))])
+    assert found == pytest.approx({Term.LUNG: 0.5, Term.TISSUE: 0.5}, abs=1e-4)
+
+
+def test_what_crosses_the_end_of_the_grid_is_lost() -> None:
+    even = np.ones(SPECT.shape, np.float32)
+    assert blurred(even, SPECT, fwhm_mm=12.0)[0, 10, 10] < 0.7
+    assert blurred(even, SPECT, fwhm_mm=12.0)[10, 10, 10] == pytest.approx(1.0, abs=1e-3)
+
+
 def test_a_fit_without_patients_is_refused() -> None:
     with pytest.raises(ValueError, match="no training patient"):
         fit(Predictor.SHAPE, [])

@@ -1,5 +1,6 @@
 import hashlib
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,16 @@ def test_a_patient_that_fails_is_told_of_and_gives_status_1(tiny_plan: Path, tmp
     assert f"0 patients in {tmp_path}" in done.stdout
 
 
+def test_without_pytomography_the_full_method_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pytomography", None)  # as if it were not installed
+    done = in_process("make", "--config", "full", "--out", tmp_path / "cohort")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("PYTOMOGRAPHY_MISSING: ")
+    assert not (tmp_path / "cohort").exists()
+
+
 def test_known_errors_are_one_line_with_their_code(tiny_cohort: Path, tiny_plan: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text("seed = 1\n")
@@ -146,7 +157,7 @@ def test_known_errors_are_one_line_with_their_code(tiny_cohort: Path, tiny_plan:
     (damaged / "nm" / "spect.dcm").unlink()
     calls = {
         "COHORT_PLAN": ("make", "--config", bad, "--out", tmp_path / "out"),
-        "OTHER_COHORT": ("make", "--config", "full", "--out", tiny_cohort),
+        "OTHER_COHORT": ("make", "--config", "tiny", "--out", tiny_cohort),
         "NO_PATIENT": ("show", tiny_cohort),
         "FILE": ("show", damaged),
     }

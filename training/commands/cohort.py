@@ -1,5 +1,6 @@
 """Make an in-silico cohort, list it, and look at its patients. No one in it is real."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -38,11 +39,15 @@ def make(
     Equal seeds give equal bytes. Ends with status 1 if a patient failed.
     """
     from training.commands.making_progress import MakingProgress, print_result
+    from training.errors import PyTomographyMissing
     from training.insilico.cohort import make_cohort
     from training.insilico.cohort_plan import read_plan
+    from training.insilico.spect_protocol import SpectMethod
     from training.insilico.workers import affordable_workers
 
     plan = read_plan(config)
+    if plan.spect.method is SpectMethod.PYTOMOGRAPHY and find_spec("pytomography") is None:
+        raise PyTomographyMissing("it is not installed")  # at once, not at the end of every patient
     count = min(workers or affordable_workers(), max(len(plan.patients), 1))
     stderr = Console(stderr=True, highlight=False)
     with MakingProgress(stderr, len(plan.patients)) as progress:

@@ -18,8 +18,8 @@ from jaxtyping import Float, Float32, Int64
 from inference.geometry import Grid
 
 _POWER = 4
-_MEAN_INSPIRATION = 3.0 / 8.0
-"""Mean of cos^4."""
+MEAN_INSPIRATION = 3.0 / 8.0
+"""Mean of the breath over time, as a share of its way: that of the fourth power of a cosine."""
 _INSTANTS = 4096
 _WALL_START, _WALL_END = 0.88, 1.06
 """Between these parts of the rib cage's half axes the motion dies out."""
@@ -69,12 +69,12 @@ class Breathing:
 
     def inspiration(self, phase: float) -> float:
         """Share of the way from end-expiration (0) to end-inspiration (1)."""
-        start = -math.acos(_MEAN_INSPIRATION ** (1.0 / _POWER)) / math.pi
+        start = -math.acos(MEAN_INSPIRATION ** (1.0 / _POWER)) / math.pi
         return math.cos(math.pi * (phase + start)) ** _POWER
 
     def rise_mm(self, phase: float) -> float:
         """How much higher the diaphragm stands at a phase than on the body grid."""
-        return self.held_mm + self.diaphragm_mm * (_MEAN_INSPIRATION - self.inspiration(phase))
+        return self.held_mm + self.diaphragm_mm * (MEAN_INSPIRATION - self.inspiration(phase))
 
     def phases(self, count: int) -> tuple[Phase, ...]:
         """The cycle in parts of equal way, from end-expiration to end-inspiration, with their shares of the time.
@@ -92,7 +92,7 @@ class Breathing:
 
     def _phase_at(self, inspiration: float) -> float:
         half_cycle = math.acos(min(inspiration, 1.0) ** (1.0 / _POWER)) / math.pi
-        return half_cycle + math.acos(_MEAN_INSPIRATION ** (1.0 / _POWER)) / math.pi
+        return half_cycle + math.acos(MEAN_INSPIRATION ** (1.0 / _POWER)) / math.pi
 
 
 def displaced(

@@ -4,6 +4,7 @@ The order of the answer is the order in which the diseases are painted: what thi
 fluid last.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,6 +53,8 @@ ORDER = (
     Finding.EFFUSION,
     Finding.EMBOLISM,
 )
+MOST_LUNG = 0.6
+"""A peripheral tumour begins where at least so much of its ball is lung, if a few tries find such a place; ours."""
 HILAR_SHARE = 0.03
 """The share of a lobe next to the hilum in which central tumours begin; ours."""
 
@@ -223,7 +226,7 @@ def _tumour(draws: Draws, body: Body, tree: ArterialTree) -> Tumour:
     central, grade, lobe = _kind_of_tumour(draws, body)
     size = "central tumour" if central else "tumour without defect" if grade == 0 else "peripheral tumour"
     radius = 0.5 * SEVERITY[size].draw(draws, "diameter")
-    centre = _near_hilum(draws, body, lobe, HILAR_SHARE) if central else _somewhere(draws, body, lobe)
+    centre = _near_hilum(draws, body, lobe, HILAR_SHARE) if central else _inside(draws, body, lobe, radius)
     arteries = pressed_arteries(draws, tree, centre_mm=centre, radius_mm=radius, lobe=lobe, grade=grade)
     lumen = draws.between("lumen", 0.0, 0.30 if grade == 2 else 0.26)
     return Tumour(
@@ -248,6 +251,25 @@ def _somewhere(draws: Draws, body: Body, lobe: Lobe) -> tuple[float, float, floa
     """The LPS position of any voxel of a lobe."""
     voxels = np.flatnonzero(body.lobes == lobe)
     return _position(body, int(voxels[int(draws.between("place", 0.0, len(voxels)))]))
+
+
+def _inside(draws: Draws, body: Body, lobe: Lobe, radius_mm: float) -> tuple[float, float, float]:
+    """The LPS position of a voxel of a lobe with lung around it, not in a recess that has no room for a tumour."""
+    places = [_somewhere(draws.of(f"try {k}"), body, lobe) for k in range(8)]
+    shares = [_share_of_lung(body, place, radius_mm) for place in places]
+    return next(
+        (p for p, share in zip(places, shares, strict=True) if share >= MOST_LUNG), places[int(np.argmax(shares))]
+    )
+
+
+def _share_of_lung(body: Body, centre_mm: tuple[float, float, float], radius_mm: float) -> float:
+    """Of the ball around a place."""
+    reach = math.ceil(radius_mm / min(body.grid.spacing_mm))
+    offsets = np.indices((2 * reach + 1,) * 3).reshape(3, -1).T - reach
+    offsets = offsets[np.linalg.norm(offsets * np.array(body.grid.spacing_mm), axis=1) <= radius_mm]
+    at = np.rint(body.grid.to_index(np.array(centre_mm))).astype(np.intp) + offsets
+    at = at[np.all((at >= 0) & (at < body.grid.shape), axis=1)]
+    return float(np.count_nonzero(body.lobes[tuple(at.T)])) / len(offsets)
 
 
 def _near_hilum(draws: Draws, body: Body, lobe: Lobe, share: float) -> tuple[float, float, float]:

@@ -63,13 +63,13 @@ class KeptAttenuation(Transform):  # type: ignore[misc]
         self._wide_per_cm = wide_per_cm
         self._kept: dict[int, torch.Tensor] = {}
 
-    def forward(self, x: torch.Tensor, view: int) -> torch.Tensor:
-        """The object as one view sees it, attenuated."""
+    def forward(self, x: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+        """The object as one view, a number in a tensor, sees it: attenuated."""
         if int(view) not in self._kept:
             self._kept[int(view)] = self._share(x.shape[0], self.proj_meta.angles[view])
         return x * self._kept[int(view)]
 
-    def backward(self, x: torch.Tensor, view: int) -> torch.Tensor:
+    def backward(self, x: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
         """The transpose, which is the same."""
         return self.forward(x, view)
 
@@ -92,12 +92,12 @@ class CollimatorBlur(Transform):  # type: ignore[misc]
         self._collimator = collimator
         self._kept: dict[float, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def forward(self, x: torch.Tensor, view: int) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
         """Each plane parallel to the camera, blurred as its distance wants."""
         across, along = self._matrices(float(self.proj_meta.radii[int(view)]))
         return torch.bmm(torch.bmm(across, x), along)
 
-    def backward(self, x: torch.Tensor, view: int) -> torch.Tensor:
+    def backward(self, x: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
         """The transpose."""
         across, along = self._matrices(float(self.proj_meta.radii[int(view)]))
         return torch.bmm(torch.bmm(across.transpose(1, 2), x), along.transpose(1, 2))

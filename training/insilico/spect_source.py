@@ -88,7 +88,7 @@ def spect_source(
     return SpectSource(field, activity, attenuation, of_ct, *(0.5 * (side[1] - side[0]) for side in patient_mm.sides))
 
 
-def attenuation_per_mm(hu: Float32[np.ndarray, "a b c"]) -> Float32[np.ndarray, "a b c"]:
+def attenuation_per_mm(hu: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """Linear attenuation of 140 keV photons, from HU by two straight lines that meet at water; never below 0."""
     slope = np.where(hu < 0, np.float32(LIGHTER_PER_MM_HU), np.float32(DENSER_PER_MM_HU))
     attenuation: np.ndarray = np.maximum(np.float32(WATER_PER_MM) + slope * hu, np.float32(0.0))

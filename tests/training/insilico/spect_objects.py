@@ -59,11 +59,15 @@ def standing(
 
 
 def ball(grid: Grid, middle_mm: tuple[float, float, float], radius_mm: float) -> np.ndarray:
-    """How much of each voxel lies in a ball, by eight points along each axis."""
-    fine = grid.with_spacing(tuple(s / 8.0 for s in grid.spacing_mm))  # type: ignore[arg-type]
-    way = sum((part - m) ** 2 for part, m in zip(fine.coordinates_mm(), middle_mm, strict=True))
-    inside = np.broadcast_to(way < radius_mm**2, fine.shape)
-    parts = inside.reshape(grid.shape[0], 8, grid.shape[1], 8, grid.shape[2], 8)
+    """How much of each voxel lies in a ball, by five points along each axis."""
+    points = (np.arange(5) - 2.0) / 5.0
+    axes = []
+    for axis, count in enumerate(grid.shape):
+        centres = grid.origin_mm[2 - axis] + grid.spacing_mm[axis] * (np.arange(count)[:, np.newaxis] + points)
+        squares = np.square(centres.ravel() - middle_mm[2 - axis]).astype(np.float32)
+        axes.append(squares.reshape([-1 if k == axis else 1 for k in range(3)]))
+    inside = axes[0] + axes[1] + axes[2] < radius_mm**2
+    parts = inside.reshape(grid.shape[0], 5, grid.shape[1], 5, grid.shape[2], 5)
     return parts.mean(axis=(1, 3, 5), dtype=np.float32)
 
 

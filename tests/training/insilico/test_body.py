@@ -10,8 +10,9 @@ from inference.anatomy import Lobe, Side
 from inference.phantom.arms import ArmPosition, Arms
 from inference.phantom.couch import Couch, CouchShape
 from training.insilico.body import Body, make_body
+from training.insilico.demography import Demography
 from training.insilico.draws import Draws
-from training.insilico.person import Demography, Person, draw_person
+from training.insilico.person import Person, draw_person
 
 SPACING_MM = 6.0
 NEIGHBOURS = {(Lobe.RUL, Lobe.RML), (Lobe.RUL, Lobe.RLL), (Lobe.RML, Lobe.RLL), (Lobe.LUL, Lobe.LLL)}
@@ -75,6 +76,7 @@ def test_density_grows_to_the_back_as_the_person_says_and_more_at_the_bases(fine
     unseen = {name: replace(getattr(build, name), seen=0.0) for name in ("right_oblique", "left_oblique", "horizontal")}
     body = make_body(replace(fine.person, build=replace(build, **unseen)), SPACING_MM)
     lungs = body.lobes > 0
+    assert body.hu[lungs].mean() == pytest.approx(fine.person.mean_hu, abs=1.5)
     _, y, z = build.to_reference(*body.grid.to_patient_mm(np.argwhere(lungs).astype(float)).T)
     above, base = (np.polyfit(y[part], body.hu[lungs][part], 1)[0] for part in (z > 25.0, z < -40.0))
     assert above == pytest.approx(build.gravity_hu_per_mm, rel=0.15)

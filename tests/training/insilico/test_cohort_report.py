@@ -181,15 +181,16 @@ def test_a_spread_is_mean_deviation_median_and_range() -> None:
 
 
 def test_fitted_predictors_are_scored_on_others() -> None:
-    """Training patients follow tissue alone; those scored follow its reverse, so the fit must fail on them."""
+    """Training patients follow tissue alone. Who is scored follows it inside, and against it at the edge, by more."""
     terms = np.zeros((len(Term), 200), np.float32)
     terms[Term.LUNG], terms[Term.TISSUE] = 1.0, np.linspace(0.5, 1.5, 200)
     inner = np.arange(200) < 100
     same = LungVoxels(terms, terms[Term.TISSUE].copy(), inner)
-    reverse = LungVoxels(terms, 2.0 - terms[Term.TISSUE], inner)
+    against = np.where(inner, terms[Term.TISSUE], 0.4 - 0.2 * terms[Term.TISSUE]).astype(np.float32)
+    reverse = LungVoxels(terms, against, inner)
     found = fitted_scores({"a": same}, {"b": reverse})
-    assert found["whole"][Predictor.DENSITY].mean == pytest.approx(-1.0, abs=1e-3)
-    assert found["eroded"][Predictor.DENSITY].mean == pytest.approx(-1.0, abs=1e-3)
+    assert found["whole"][Predictor.DENSITY].mean < 0.0
+    assert found["eroded"][Predictor.DENSITY].mean == pytest.approx(1.0, abs=1e-3)
     assert fitted_scores({"a": same}, {}) == {}
 
 

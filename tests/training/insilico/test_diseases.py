@@ -84,6 +84,18 @@ def test_tumours_differ_in_grade_place_and_size(patients: dict[CohortName, list[
     assert 0 not in struck
 
 
+def test_a_peripheral_tumour_has_lung_around_it(patients: dict[CohortName, list[tuple]]) -> None:
+    tumours = [d for found in patients[CohortName.LUNG_CANCER] for d in found if isinstance(d, Tumour)]
+    tissue = LungTissue.healthy(coarse_body())
+    shares = []
+    for tumour in (t for t in tumours if not t.central):
+        ball_ml = 4.0 / 3.0 * math.pi * tumour.radius_mm**3 / 1000.0
+        mask = tumour.damage(tissue).masks[tumour.name]
+        shares.append(float(np.count_nonzero(mask)) * tissue.grid.voxel_volume_ml / ball_ml)
+    assert np.percentile(shares, 10) > 0.35
+    assert np.median(shares) > 0.6
+
+
 def test_equal_draws_give_equal_patients_and_records_are_json() -> None:
     for cohort in CohortName:
         for number in range(3):

@@ -8,8 +8,9 @@ import pytest
 from inference.anatomy import Lobe, Side
 from inference.phantom.anatomy import lobe_labels
 from inference.phantom.couch import CouchShape
+from training.insilico.demography import Demography
 from training.insilico.draws import Draws
-from training.insilico.person import BreathingState, Demography, Person, Sex, draw_person
+from training.insilico.person import BreathingState, Person, Sex, draw_person
 
 PUBLISHED_PERCENT = {Lobe.RUL: (17.9, 2.4), Lobe.RML: (9.3, 1.6), Lobe.RLL: (26.5, 2.6), Lobe.LUL: (23.1, 2.1)}
 PUBLISHED_PERCENT |= {Lobe.LLL: (23.2, 2.4)}
@@ -105,6 +106,15 @@ def test_a_diaphragm_never_stands_where_none_can(people: list[Person]) -> None:
     assert domes[free].mean(axis=1).min() > -90
     assert domes[free].mean(axis=1).max() < -23
     assert (domes[free, 0] > domes[free, 1]).mean() > 0.75
+
+
+def test_fissures_are_curved_and_many_are_incomplete(people: list[Person]) -> None:
+    for name, whole in (("right_oblique", 0.6), ("left_oblique", 0.7), ("horizontal", 0.4)):
+        fissures = [getattr(person.build, name) for person in people]
+        assert np.mean([fissure.seen == 1.0 for fissure in fissures]) == pytest.approx(whole, abs=0.2)
+        assert any(0.0 < fissure.seen < 1.0 for fissure in fissures)
+        assert np.std([fissure.bulge_mm for fissure in fissures]) > 2.0
+        assert np.std([fissure.height_mm for fissure in fissures]) > 2.0
 
 
 def test_a_cohort_of_men_has_men_only() -> None:

@@ -44,9 +44,10 @@ def with_gravity(lobes: np.ndarray) -> np.ndarray:
 
 
 def ct_of(lobes: np.ndarray) -> CtVolume:
-    """Lung of -700 HU in tissue; a quarter of the left upper lobe is air."""
+    """Lung of -700 HU in tissue; a quarter of the left upper lobe is air, an eighth of the right lower nearly."""
     hu = np.where(lobes > 0, -700.0, 30.0).astype(np.float32)
     hu[25:30, 10:20, 38:50] = -960.0
+    hu[10:15, 10:20, 6:14] = -940.0
     source = SeriesReference("2.25.2", "2.25.3", FRAME, tuple(f"2.25.{k + 9}" for k in range(BODY.shape[0])))
     return CtVolume(hu, BODY, source)
 
@@ -81,13 +82,14 @@ def test_volumes_are_those_of_the_blocks(figures: PatientFigures) -> None:
 def test_emphysema_is_the_air_of_the_left_upper_lobe(figures: PatientFigures) -> None:
     assert figures.ct.lobe_laa950_percent == pytest.approx({"RUL": 0.0, "RLL": 0.0, "LUL": 25.0, "LLL": 0.0})
     assert figures.ct.laa950_percent == pytest.approx(25.0 * 24 / 112)
-    assert figures.ct.mean_hu == pytest.approx(-700.0 - 260.0 * 6 / 112)
+    assert figures.ct.mean_hu == pytest.approx(-700.0 - 260.0 * 6 / 112 - 240.0 * 4 / 112)
 
 
 def test_the_histogram_holds_all_voxels_in_their_bins(figures: PatientFigures) -> None:
     bins = dict(zip(HISTOGRAM_HU[:-1], figures.ct.histogram_percent, strict=True))
     assert bins[-960.0] == pytest.approx(100.0 * 6 / 112)
-    assert bins[-700.0] == pytest.approx(100.0 * 106 / 112)
+    assert bins[-940.0] == pytest.approx(100.0 * 4 / 112)
+    assert bins[-700.0] == pytest.approx(100.0 * 102 / 112)
     assert sum(figures.ct.histogram_percent) == pytest.approx(100.0)
 
 
@@ -158,6 +160,7 @@ def test_defects_are_connected_low_regions_from_five_millilitres() -> None:
     values[10:14, 10:15, 10:12] = 0.3  # 40 voxels: 5 ml, just counted
     values[18, 18, 1:8] = 0.0  # 7 voxels: too small
     values[15:18, 2:8, 2:8] = 0.6  # not low enough
+    values[2:5, 15:18, 12:15], values[5:8, 12:15, 12:15] = 0.1, 0.1  # 3.4 ml each, they touch along an edge only
     found = measure_defects(values, lungs, grid)
     assert (found.number, found.largest_ml) == (2, pytest.approx(8.0))
     assert found.percent == pytest.approx(100.0 * 13.0 / 1000.0)

@@ -65,10 +65,15 @@ def test_grade_3_darkens_more_than_a_lobe_of_its_side_only(lobe: Lobe) -> None:
 
 
 def test_the_pressed_artery_is_of_the_tumours_lobe_and_not_a_twig() -> None:
-    supplied, centre = ends_supplied(grown()), middle_of(Lobe.RML)
+    supplied = ends_supplied(grown())
+    x, y, z = grown().end_mm[lobar_artery(grown(), Lobe.RLL)]
+    centre = float(x), float(y), float(z)  # where arteries of two lobes are near
     whole = supplied[lobar_artery(grown(), Lobe.RML)]
-    for n in range(25):
-        (artery,) = pressed_arteries(Draws(f"{n}"), grown(), centre_mm=centre, radius_mm=8.0, lobe=Lobe.RML, grade=2)
+    for n in range(30):
+        radius_mm = (8.0, 14.0, 25.0)[n % 3]
+        (artery,) = pressed_arteries(
+            Draws(f"{n}"), grown(), centre_mm=centre, radius_mm=radius_mm, lobe=Lobe.RML, grade=2
+        )
         assert grown().lobe[artery] == Lobe.RML
         assert supplied[artery] >= 0.12 * whole
 
