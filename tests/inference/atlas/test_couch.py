@@ -6,7 +6,7 @@ import pytest
 from inference.atlas.couch import couch_side
 from inference.geometry import Grid
 
-GRID = Grid.axial((20, 70, 80), (4.0, 4.0, 4.0), (-158.0, -138.0, 0.0), frame_of_reference_uid="1.2.3")
+GRID = Grid.axial((40, 70, 80), (4.0, 4.0, 4.0), (-158.0, -138.0, 0.0), frame_of_reference_uid="1.2.3")
 BODY = np.zeros(GRID.shape, dtype=bool)
 BODY[:, 15:50, 10:70] = True
 
@@ -47,6 +47,6 @@ def test_the_skin_is_no_couch() -> None:
 
 def test_the_answer_does_not_depend_on_the_spacing() -> None:
     hu, body = lying((slice(56, 58), -700.0)), BODY
-    fine = Grid.axial((20, 140, 160), (4.0, 2.0, 2.0), (-159.0, -139.0, 0.0), frame_of_reference_uid="1.2.3")
+    fine = Grid.axial((40, 140, 160), (4.0, 2.0, 2.0), (-159.0, -139.0, 0.0), frame_of_reference_uid="1.2.3")
     finer = [np.repeat(np.repeat(values, 2, axis=1), 2, axis=2) for values in (hu, body)]
     assert couch_side(*finer, fine) == "back"

@@ -171,10 +171,10 @@ def test_a_mass_that_is_in_a_lobe_or_small_or_far_away_is_no_mass_of_the_mediast
 
 
 def test_what_is_wide_and_thin_is_no_mass(normal: CoarseThorax) -> None:
-    """A plate of two blocks beside the mediastinum: fluid in a fissure, or a border that differs from side to side."""
+    """A plate of 16 mm beside the mediastinum: fluid in a fissure, or a border that differs from side to side."""
     column = int(np.argmin(np.abs(normal.positions_mm(2) - (normal.midline_mm - 40.0))))
     plate = np.zeros_like(normal.lungs)
-    plate[..., column : column + 2] = normal.lungs[..., column : column + 2]
+    plate[..., column : column + 4] = normal.lungs[..., column : column + 4]
     hu = np.where(plate, np.float32(40.0), normal.hu)
     assert normal.ml(plate) > 100.0
     assert mass_of(CoarseThorax(hu, np.where(plate, 0, normal.labels).astype(np.uint8), normal.grid)) == ()
