@@ -30,7 +30,7 @@ class AtlasLobes:
 
     identity: ClassVar[ModelIdentity] = ModelIdentity(
         "atlas-lobes",
-        "2",
+        "3",
         caveat="Approximate lobes: atlas fitted to the lungs, fissures followed where the CT shows them.",
     )
 

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 LOBE_OF_LUNGMASK = {1: Lobe.LUL, 2: Lobe.LLL, 3: Lobe.RUL, 4: Lobe.RML, 5: Lobe.RLL}
 """Labels of LTRCLobes as lungmask's README gives them."""
 
-_FAST_CAVEAT = "Lobes were found in reduced precision: borders may differ by a voxel from those of full precision."
-_FAST_VERSION = "fast2"
-"""Part of the version in mode `fast`; another one whenever its labels change."""
+_FAST_CAVEAT = (
+    "Lobes were found in reduced precision (fast 2): borders may differ by a voxel from those of full precision."
+)
+"""With a number that changes whenever the labels of `fast` do: the version has no room for it (VR LO)."""
 _SLICES_OF_A_GPU = 20
 """Slices at a time where the settings leave it open; lungmask's own number."""
 
@@ -177,14 +178,12 @@ def _identity(r231: "WeightsFile", ltrclobes: "WeightsFile", settings: LungmaskS
     The joint digest is SHA-256 over the two hexadecimal digests, lobes first, joined by a line feed. That lobes were
     found in reduced precision is a caveat, which travels with every object made from them.
     """
-    fast = settings.precision == "fast"
-    mode = f".{_FAST_VERSION}" if fast else ""
     joint = hashlib.sha256(f"{ltrclobes.sha256}\n{r231.sha256}".encode("ascii")).hexdigest()
     return ModelIdentity(
         "lungmask",
-        f"{version('lungmask')}+ltrclobes.{ltrclobes.sha256[:8]}.r231.{r231.sha256[:8]}{mode}",
+        f"{version('lungmask')}+ltrclobes.{ltrclobes.sha256[:8]}.r231.{r231.sha256[:8]}",
         joint,
-        caveat=_FAST_CAVEAT if fast else "",
+        caveat=_FAST_CAVEAT if settings.precision == "fast" else "",
     )
 
 

@@ -121,7 +121,7 @@ def check_mediastinum(thorax: CoarseThorax, found: ThresholdLungs, policy: Quali
             f"{largest_ml:.0f} ml of thick tissue beside the upper mediastinum on the {SIDE_NAMES[side]} are in no "
             "lobe, where the other side has aerated lung (a mass, lymph nodes, fluid, a lobe without air)."
         )
-        findings += policy.judge("MASS_AT_MEDIASTINUM", largest_ml, sentence)
+        findings += policy.judge(f"{side.name}_MASS_AT_MEDIASTINUM", largest_ml, sentence)
     return findings
 
 

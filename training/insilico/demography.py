@@ -1,6 +1,10 @@
 """Whom the people of a cohort are drawn from: sex, age and size."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+
+from training.insilico.cohort_name import CohortName
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +23,10 @@ class Demography:
 
 
 LUNG_PATIENTS = Demography()
+PEOPLE_OF: Mapping[CohortName, Demography] = MappingProxyType(
+    {
+        CohortName.NON_CANCER: LUNG_PATIENTS,
+        CohortName.LUNG_CANCER: Demography(share_of_men=0.68, age_years=66.0, age_sd_years=9.0),
+    }
+)
+"""Lung cancer comes later in life and more often to men; by how much is an assumption, ours."""

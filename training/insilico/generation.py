@@ -27,6 +27,7 @@ from training.insilico.body import make_body
 from training.insilico.cohort_plan import InsilicoPlan
 from training.insilico.ct_files import ct_datasets
 from training.insilico.ct_scanner import CtScanner, scan_ct
+from training.insilico.demography import PEOPLE_OF
 from training.insilico.dicom_patient import dicom_patient
 from training.insilico.disease import Disease
 from training.insilico.diseases import draw_diseases, shaped_by_disease
@@ -80,6 +81,7 @@ def make_patient(plan: InsilicoPlan, patient: PatientId) -> InsilicoPatient:
     scanner = hospital.draw_scanner(draws.of("ct")).with_matrix(plan.ct.matrix)
     person = draw_person(
         draws.of("person"),
+        demography=PEOPLE_OF[patient.cohort],
         state=BreathingState.FREE if scanner.free_breathing else BreathingState.DEEP,
         couch=CouchShape.FLAT if scanner.flat_couch else CouchShape.CURVED,
     )

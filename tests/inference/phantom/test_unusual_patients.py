@@ -51,7 +51,7 @@ NONE, NOTE, FLAG, REJECT = None, Severity.NOTE, Severity.FLAG, Severity.REJECT
 OUTCOMES = {
     "nodules": Outcome(0.98, 0.95, NONE),
     "mass on the chest wall": Outcome(0.98, 0.93, NONE),
-    "mass on the mediastinum": Outcome(0.96, 0.90, FLAG, ("MASS_AT_MEDIASTINUM",), always=False),
+    "mass on the mediastinum": Outcome(0.96, 0.90, FLAG, ("RIGHT_MASS_AT_MEDIASTINUM",), always=False),
     "consolidated RLL": Outcome(0.60, 0.0, FLAG, ("PLEURAL_FLUID", "RIGHT_LUNG_SHARE")),
     "consolidated RUL": Outcome(0.75, 0.0, FLAG, ("RIGHT_LUNG_OPAQUE",), always=False),
     "collapsed LLL": Outcome(0.85, 0.0, FLAG, ("FISSURE_ABSENT",), always=False),

@@ -71,7 +71,7 @@ def test_a_tumour_of_the_left_upper_lobe_that_reaches_the_mediastinum_is_flagged
 ) -> None:
     thorax, _ = coarse_a0001
     (finding,) = check_mediastinum(thorax, ThresholdLungs.of(thorax), BY_THE_TABLE)
-    assert (finding.code, finding.severity) == ("MASS_AT_MEDIASTINUM", Severity.FLAG)
+    assert (finding.code, finding.severity) == ("LEFT_MASS_AT_MEDIASTINUM", Severity.FLAG)
     assert "on the left are" in finding.sentence
     assert 150.0 < finding.measured < 200.0
 

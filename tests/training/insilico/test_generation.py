@@ -12,6 +12,7 @@ from inference.geometry import Grid
 from inference.images import Interpolation, resample
 from training.insilico.cohort_name import CohortName
 from training.insilico.cohort_plan import BodyPlan, Counts, CtPlan, InsilicoPlan, SpectPlan
+from training.insilico.demography import PEOPLE_OF
 from training.insilico.embolism import Embolism
 from training.insilico.generation import Lungs, make_patient, perfused_lungs, scanned
 from training.insilico.hospitals import draw_hospital
@@ -84,6 +85,12 @@ def test_spect_lies_on_the_true_perfusion_but_for_the_misalignment() -> None:
     )
     seen = middle_mm(spect.values * ndimage.binary_dilation(lungs > 0, iterations=2), spect.grid)
     assert seen == pytest.approx(middle_mm(truth.perfusion, truth.grid) + shift, abs=6.0)
+
+
+def test_people_are_drawn_for_their_cohort() -> None:
+    draws = PLAN.draws(FREE).of("person")
+    ages = {cohort: draw_person(draws, people).age_years for cohort, people in PEOPLE_OF.items()}
+    assert patient().facts["person"].age_years == ages[CohortName.LUNG_CANCER] != ages[CohortName.NON_CANCER]
 
 
 def test_the_ct_does_not_show_an_embolism() -> None:
