@@ -7,8 +7,8 @@ misalignment. Spearman's R and the error (root of the mean square, in percent of
 lungs. "Truth" is true perfusion on the voxels of the SPECT. Two scans by PyTomography that differ in chance alone tell
 how much of the difference between the two ways is noise.
 
-Width and noise: a digital chest that does not breathe (`training.insilico.spect_phantom`). The shortcut's own numbers,
-`shortcut_fwhm_mm` and `shortcut_noise` of `spect_protocol`, were set so that these two agree.
+Width and noise: a digital chest that does not breathe (`training.insilico.realism.spect_phantom`). The shortcut's own
+numbers, `shortcut_fwhm_mm` and `shortcut_noise` of `spect_protocol`, were set so that these two agree.
 
 Time: CPU time of one scan on one thread.
 """
@@ -28,20 +28,20 @@ from rich.console import Console
 from rich.table import Table
 
 from inference.geometry import Grid
-from training.insilico.artery_image import paint_vessels
-from training.insilico.breathing import Breathing
+from training.insilico.arteries.artery_image import paint_vessels
 from training.insilico.cohort_name import CohortName
 from training.insilico.cohort_plan import InsilicoPlan, read_plan
 from training.insilico.draws import Draws
 from training.insilico.generation import perfused_lungs
 from training.insilico.hospitals import HOSPITALS, Hospital
 from training.insilico.patient_id import PatientId
-from training.insilico.person import BreathingState, draw_person
-from training.insilico.spect_field import averaged_onto
-from training.insilico.spect_phantom import measure_protocol
-from training.insilico.spect_protocol import SpectMethod, SpectProtocol
-from training.insilico.spect_scanner import scan_spect
-from training.insilico.spect_volume import SpectVolume
+from training.insilico.people.breathing import Breathing
+from training.insilico.people.person import BreathingState, draw_person
+from training.insilico.realism.spect_phantom import measure_protocol
+from training.insilico.spect.spect_field import averaged_onto
+from training.insilico.spect.spect_protocol import SpectMethod, SpectProtocol
+from training.insilico.spect.spect_scanner import scan_spect
+from training.insilico.spect.spect_volume import SpectVolume
 from training.metrics import rmse, spearman
 
 PLAN = Path(__file__).parents[1] / "configs" / "cohort" / "full.toml"

@@ -8,14 +8,14 @@ import numpy as np
 
 from inference.anatomy import Lobe
 from tests.insilico_trees import DRAWS, coarse_body, grown
-from training.insilico.arterial_tree import ArterialTree
-from training.insilico.body import Body
-from training.insilico.disease import Disease
+from training.insilico.arteries.arterial_tree import ArterialTree
+from training.insilico.arteries.flow import flows
+from training.insilico.arteries.territories import territory_map
+from training.insilico.diseases.disease import Disease
 from training.insilico.draws import Draws
-from training.insilico.flow import flows
-from training.insilico.lung_tissue import LungTissue
-from training.insilico.perfusion import bed_conductance, true_perfusion
-from training.insilico.territories import territory_map
+from training.insilico.people.body import Body
+from training.insilico.tissue.lung_tissue import LungTissue
+from training.insilico.tissue.perfusion import bed_conductance, true_perfusion
 
 
 @dataclass(frozen=True, slots=True, eq=False)

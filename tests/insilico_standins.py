@@ -16,7 +16,7 @@ from inference.phantom.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
 from training.insilico.cohort_plan import BodyPlan, Counts, CtPlan, InsilicoPlan, SpectPlan
 from training.insilico.patient import InsilicoPatient, Truth
 from training.insilico.patient_id import PatientId
-from training.insilico.spect_protocol import SpectMethod
+from training.insilico.spect.spect_protocol import SpectMethod
 
 GRID = Grid.axial(
     (30, 40, 44), (10.0, 9.0, 9.0), (-193.5, -175.0, -155.0), frame_of_reference_uid=FRAME_OF_REFERENCE_UID

@@ -6,11 +6,11 @@ import numpy as np
 
 from inference.geometry import Grid
 from inference.phantom.thorax import FRAME_OF_REFERENCE_UID
-from training.insilico.arterial_tree import ArterialTree
-from training.insilico.arteries import grow_arteries
-from training.insilico.body import Body, make_body
+from training.insilico.arteries.arterial_tree import ArterialTree
+from training.insilico.arteries.arteries import grow_arteries
 from training.insilico.draws import Draws
-from training.insilico.person import draw_person
+from training.insilico.people.body import Body, make_body
+from training.insilico.people.person import draw_person
 
 DRAWS = Draws("tests of arteries")
 TERRITORIES = 400

@@ -13,8 +13,8 @@ from dicom_node.cli import app
 from inference.anatomy import Lobe
 from inference.images import Interpolation, resample
 from tests.training.conftest import perfnode
-from training.insilico.patient_files import PatientFolder
-from training.insilico.record_lines import TOLD, record_lines
+from training.insilico.files.patient_files import PatientFolder
+from training.insilico.pages.record_lines import TOLD, record_lines
 
 NAMES = ("NC-001", "LC-001")
 

@@ -40,10 +40,10 @@ def make(
     """
     from training.commands.making_progress import MakingProgress, print_result
     from training.errors import PyTomographyMissing
-    from training.insilico.cohort import make_cohort
     from training.insilico.cohort_plan import read_plan
-    from training.insilico.spect_protocol import SpectMethod
-    from training.insilico.workers import affordable_workers
+    from training.insilico.files.cohort import make_cohort
+    from training.insilico.files.workers import affordable_workers
+    from training.insilico.spect.spect_protocol import SpectMethod
 
     plan = read_plan(config)
     if plan.spect.method is SpectMethod.PYTOMOGRAPHY and find_spec("pytomography") is None:
@@ -76,8 +76,8 @@ def show(
     out: Annotated[Path | None, typer.Option(help="The picture; without it, PATIENT.png in this folder.")] = None,
 ) -> None:
     """Draw a page of pictures of a patient: CT, lobes, true perfusion, SPECT, vessels, diseases and the record."""
-    from training.insilico.patient_files import PatientFolder
-    from training.insilico.pictures import draw_page
+    from training.insilico.files.patient_files import PatientFolder
+    from training.insilico.pages.pictures import draw_page
 
     opened = PatientFolder.open(patient)
     page = out or Path(f"{opened.patient}.png")
@@ -96,8 +96,8 @@ def report(
 ) -> None:
     """Measure a cohort and write a page with its figures beside published ones. What was measured is kept."""
     from training.commands.report_progress import ReportProgress
-    from training.insilico.cohort_report import report_cohort
-    from training.insilico.workers import affordable_workers
+    from training.insilico.files.workers import affordable_workers
+    from training.insilico.realism.cohort_report import report_cohort
 
     progress = ReportProgress(Console(stderr=True, highlight=False))
     written = report_cohort(folder, out, workers=workers or affordable_workers(), controls=controls, tell=progress.tell)

@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from training.insilico.cohort import patient_folders, read_manifest
-from training.insilico.patient_files import PatientFolder
+from training.insilico.files.cohort import patient_folders, read_manifest
+from training.insilico.files.patient_files import PatientFolder
 
 
 def print_cohort(console: Console, folder: Path, *, verify: bool) -> bool:

@@ -8,9 +8,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from training.insilico.cohort import MakingResult
+from training.insilico.files.cohort import MakingResult
+from training.insilico.files.workers import Ended, Started
 from training.insilico.patient_id import PatientId
-from training.insilico.workers import Ended, Started
 
 
 class MakingProgress:

@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
-from training.insilico.cohort_report import Task
-from training.insilico.workers import Ended, Started
+from training.insilico.files.workers import Ended, Started
+from training.insilico.realism.cohort_report import Task
 
 
 class ReportProgress:

@@ -21,7 +21,7 @@ from training.errors import CohortPlanError
 from training.insilico.cohort_name import CohortName
 from training.insilico.draws import Draws
 from training.insilico.patient_id import PatientId
-from training.insilico.spect_protocol import SpectMethod
+from training.insilico.spect.spect_protocol import SpectMethod
 from training.toml_files import STRICT, Name, Text, parsed
 
 GENERATOR = "insilico-cohort"

@@ -19,31 +19,31 @@ from jaxtyping import Float, Float32, Int32
 
 from inference.phantom.couch import CouchShape
 from inference.volumes import CtVolume
-from training.insilico.arterial_tree import ArterialTree
-from training.insilico.arteries import grow_arteries
-from training.insilico.artery_image import blood_share, paint_vessels
-from training.insilico.artery_masks import artery_masks
-from training.insilico.body import make_body
+from training.insilico.arteries.arterial_tree import ArterialTree
+from training.insilico.arteries.arteries import grow_arteries
+from training.insilico.arteries.artery_image import blood_share, paint_vessels
+from training.insilico.arteries.flow import flows
+from training.insilico.arteries.territories import territory_map
 from training.insilico.cohort_plan import InsilicoPlan
-from training.insilico.ct_files import ct_datasets
-from training.insilico.ct_scanner import CtScanner, scan_ct
-from training.insilico.demography import PEOPLE_OF
+from training.insilico.ct.ct_files import ct_datasets
+from training.insilico.ct.ct_scanner import CtScanner, scan_ct
 from training.insilico.dicom_patient import dicom_patient
-from training.insilico.disease import Disease
-from training.insilico.diseases import draw_diseases, shaped_by_disease
+from training.insilico.diseases.artery_masks import artery_masks
+from training.insilico.diseases.disease import Disease
+from training.insilico.diseases.diseases import draw_diseases, shaped_by_disease
+from training.insilico.diseases.embolism import Embolism
 from training.insilico.draws import Draws
-from training.insilico.embolism import Embolism
-from training.insilico.flow import flows
 from training.insilico.hospitals import Hospital, draw_hospital
-from training.insilico.lung_tissue import LungTissue
-from training.insilico.nuclear_instance import nuclear_instance
 from training.insilico.patient import InsilicoPatient, Truth
 from training.insilico.patient_id import PatientId
-from training.insilico.perfusion import bed_conductance, true_perfusion
-from training.insilico.person import BreathingState, Person, draw_person
-from training.insilico.spect_scanner import scan_spect
-from training.insilico.spect_volume import SpectVolume
-from training.insilico.territories import territory_map
+from training.insilico.people.body import make_body
+from training.insilico.people.demography import PEOPLE_OF
+from training.insilico.people.person import BreathingState, Person, draw_person
+from training.insilico.spect.nuclear_instance import nuclear_instance
+from training.insilico.spect.spect_scanner import scan_spect
+from training.insilico.spect.spect_volume import SpectVolume
+from training.insilico.tissue.lung_tissue import LungTissue
+from training.insilico.tissue.perfusion import bed_conductance, true_perfusion
 from training.insilico.uids import derived_uid
 
 

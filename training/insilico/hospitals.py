@@ -26,10 +26,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from training.insilico.cohort_name import CohortName
-from training.insilico.ct_scanner import CtScanner
+from training.insilico.ct.ct_scanner import CtScanner
+from training.insilico.ct.reconstruction_kernel import ReconstructionKernel
 from training.insilico.draws import Draws
-from training.insilico.reconstruction_kernel import ReconstructionKernel
-from training.insilico.spect_protocol import CONVENTIONAL, RESOLUTION_RECOVERY, SpectProtocol
+from training.insilico.spect.spect_protocol import CONVENTIONAL, RESOLUTION_RECOVERY, SpectProtocol
 
 SMOOTH = ReconstructionKernel("SMOOTH", 1.9)
 SOFT = ReconstructionKernel("SOFT", 1.4)

@@ -11,7 +11,7 @@ from pydicom.dataset import FileDataset
 
 from inference.errors import GridMismatch
 from inference.geometry import Grid
-from training.insilico.arterial_tree import ArterialTree
+from training.insilico.arteries.arterial_tree import ArterialTree
 from training.insilico.patient_id import PatientId
 
 

@@ -9,7 +9,7 @@ from training.errors import CohortPlanError
 from training.insilico.cohort_name import CohortName
 from training.insilico.cohort_plan import Counts, InsilicoPlan, read_plan
 from training.insilico.patient_id import PatientId
-from training.insilico.spect_protocol import SpectMethod
+from training.insilico.spect.spect_protocol import SpectMethod
 
 SHIPPED = Path(__file__).parents[3] / "configs" / "cohort"
 

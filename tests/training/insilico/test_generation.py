@@ -12,15 +12,15 @@ from inference.geometry import Grid
 from inference.images import Interpolation, resample
 from training.insilico.cohort_name import CohortName
 from training.insilico.cohort_plan import BodyPlan, Counts, CtPlan, InsilicoPlan, SpectPlan
-from training.insilico.demography import PEOPLE_OF
-from training.insilico.embolism import Embolism
+from training.insilico.diseases.embolism import Embolism
 from training.insilico.generation import Lungs, make_patient, perfused_lungs, scanned
 from training.insilico.hospitals import draw_hospital
-from training.insilico.nuclear_image import read_nuclear_image
 from training.insilico.patient import InsilicoPatient
 from training.insilico.patient_id import PatientId
-from training.insilico.person import Person, draw_person
-from training.insilico.spect_protocol import SpectMethod
+from training.insilico.people.demography import PEOPLE_OF
+from training.insilico.people.person import Person, draw_person
+from training.insilico.spect.spect_protocol import SpectMethod
+from training.nuclear_image import read_nuclear_image
 
 PLAN = InsilicoPlan(
     name="coarse",

@@ -7,7 +7,7 @@ import pytest
 
 from training.insilico import hospitals
 from training.insilico.cohort_name import CohortName
-from training.insilico.ct_scanner import CtScanner
+from training.insilico.ct.ct_scanner import CtScanner
 from training.insilico.draws import Draws
 from training.insilico.hospitals import (
     HOSPITAL_A,

@@ -1,0 +1,1 @@
+"""A page of pictures of one patient."""
