@@ -85,6 +85,10 @@ def test_spect_lies_on_the_true_perfusion_but_for_the_misalignment() -> None:
     )
     seen = middle_mm(spect.values * ndimage.binary_dilation(lungs > 0, iterations=2), spect.grid)
     assert seen == pytest.approx(middle_mm(truth.perfusion, truth.grid) + shift, abs=6.0)
+    at_spect = resample(truth.perfusion, truth.grid, spect.grid, interpolation=Interpolation.LINEAR, outside=0.0)
+    agreement = np.corrcoef(spect.values.ravel(), at_spect.ravel())[0, 1]
+    for axis in range(3):  # turned about, it agrees less
+        assert np.corrcoef(np.flip(spect.values, axis).ravel(), at_spect.ravel())[0, 1] < agreement - 0.05
 
 
 def test_people_are_drawn_for_their_cohort() -> None:
