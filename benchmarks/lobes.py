@@ -6,6 +6,10 @@ lungmask's `LMInferer` (LTRCLobes filled by R231, its own defaults), ours in mod
 turns, each run in a process of its own, on the series and on a digital thorax of 512 x 512 pixels. The weights are
 stand-ins (`benchmarks.lobes_weights`), made at the first call and kept in the folder of weights. Labels are compared
 before our own checks. Times are medians of the rounds, memory is the most of them.
+
+On a machine with a GPU, stock and ours run there, and three kinds more: `exact-cpu` tells how far the labels of CPU and
+GPU are apart, `exact-again` whether the GPU says the same twice, and `exact-short` is given so little of the GPU's
+memory that it must climb down the ladder (`inference.execution`).
 """
 
 import argparse
@@ -17,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +37,8 @@ from inference.phantom.thorax import FRAME_OF_REFERENCE_UID, draw_thorax
 from inference.volumes import CtVolume
 
 KINDS = ("stock", "exact", "fast")
+GPU_KINDS = ("exact-cpu", "exact-again", "exact-short")
+"""More on a machine with a GPU."""
 SPAN_MM = 330.0
 """Height of the digital thorax; its lungs are 272 mm high."""
 
@@ -42,6 +50,10 @@ class Figures:
     elapsed_s: float
     processor_s: float
     peak_mb: float
+    gpu_mb: float
+    """Most of the GPU's memory in tensors at a time; 0 on a CPU."""
+    way: str
+    """Device, precision and slices at a time."""
 
 
 def main() -> None:
@@ -53,7 +65,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--slices", type=int, default=150, help="of the digital thorax; 0 for none")
     arguments = parser.parse_args()
-    console = Console(width=120)
+    console = Console(width=150)
     make_weights(arguments.weights, arguments.seconds, arguments.ct)
     for name, ct in _cases(arguments.ct, arguments.slices):
         with TemporaryDirectory(prefix="bench-lobes-") as scratch:
@@ -77,16 +89,17 @@ def compared(name: str, ct: CtVolume, weights: Path, rounds: int, scratch: Path)
     axes = Reorientation.to_patient_axes(ct.grid)
     hu, grid = np.ascontiguousarray(axes.apply(ct.hu)), axes.grid(ct.grid)
     np.savez(scratch / "ct.npz", hu=hu, affine=grid.affine)
-    runs: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+    kinds = (*KINDS, *GPU_KINDS) if torch.cuda.is_available() else KINDS
+    runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for _ in range(rounds):
-        for kind in KINDS:
+        for kind in kinds:
             runs[kind].append(run_once(kind, weights, scratch))
-    labels = {kind: np.load(scratch / f"{kind}.npy") for kind in KINDS}
+    labels = {kind: np.load(scratch / f"{kind}.npy") for kind in kinds}
     title = f"{name}, {' x '.join(map(str, hu.shape))}, {rounds} round(s)"
     return cost_table(title, {kind: _figures(each) for kind, each in runs.items()}), label_table(title, labels)
 
 
-def run_once(kind: str, weights: Path, scratch: Path) -> dict[str, float]:
+def run_once(kind: str, weights: Path, scratch: Path) -> dict[str, Any]:
     """One run in a process of its own."""
     program = [sys.executable, "-W", "ignore", "-m", "benchmarks.lobes_run"]
     done = subprocess.run(
@@ -95,21 +108,24 @@ def run_once(kind: str, weights: Path, scratch: Path) -> dict[str, float]:
         text=True,
         check=True,
     )
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
-def _figures(runs: list[dict[str, float]]) -> Figures:
+def _figures(runs: list[dict[str, Any]]) -> Figures:
     return Figures(
         median(run["elapsed_s"] for run in runs),
         median(run["processor_s"] for run in runs),
         max(run["peak_mb"] for run in runs),
+        max(run["gpu_mb"] for run in runs),
+        runs[-1]["way"],
     )
 
 
 def cost_table(title: str, figures: dict[str, Figures]) -> Table:
     """Time and memory, and how many times those of stock are ours."""
-    table = Table("", "elapsed, s", "ratio", "processor, s", "ratio", "peak memory, MB", "ratio", title=title)
+    columns = ("elapsed, s", "ratio", "processor, s", "ratio", "peak memory, MB", "ratio", "GPU, MB", "way")
+    table = Table("", *columns, title=title)
     stock = figures["stock"]
     for kind, cost in figures.items():
         table.add_row(
@@ -120,6 +136,8 @@ def cost_table(title: str, figures: dict[str, Figures]) -> Table:
             f"{stock.processor_s / cost.processor_s:.2f}",
             f"{cost.peak_mb:.0f}",
             f"{stock.peak_mb / cost.peak_mb:.2f}",
+            f"{cost.gpu_mb:.0f}",
+            cost.way,
         )
     return table
 
@@ -132,8 +150,9 @@ def label_table(title: str, labels: dict[str, np.ndarray]) -> Table:
     stock = labels["stock"]
     volumes = [f"{np.count_nonzero(stock == label):,}" for label in sorted(LOBE_OF_LUNGMASK)]
     table.add_row("stock, voxels", "", f"{np.count_nonzero(stock):,}", *volumes, "")
-    for kind in KINDS[1:]:
-        ours = labels[kind]
+    for kind, ours in labels.items():
+        if kind == "stock":
+            continue
         moved = np.flatnonzero(stock != ours)
         pairs, counts = np.unique(stock.ravel()[moved].astype(np.int64) * 256 + ours.ravel()[moved], return_counts=True)
         ranked = sorted(zip(counts, pairs, strict=True), reverse=True)[:4]
