@@ -25,7 +25,7 @@ from training.insilico.spect.spect_protocol import SpectMethod
 from training.toml_files import STRICT, Name, Text, parsed
 
 GENERATOR = "insilico-cohort"
-GENERATOR_VERSION = "1"
+GENERATOR_VERSION = "2"
 """Raise it with every change that changes a patient: unfinished cohorts of the old version are then refused."""
 
 NumberOf = Annotated[int, Field(ge=0, le=9999, strict=True)]

@@ -6,7 +6,8 @@
                                                 └─▶ attenuation ────────▶┘
 
 Perfusion follows from flow, and flow from arteries, capillaries and what nobody sees. The CT shows tissue and the
-larger vessels, so it tells something of perfusion, as in patients, and never all.
+larger vessels, dense and wide by what they have carried for long, so it tells something of perfusion, as in patients,
+and never all.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from inference.volumes import CtVolume
 from training.insilico.arteries.arterial_tree import ArterialTree
 from training.insilico.arteries.arteries import grow_arteries
 from training.insilico.arteries.artery_image import blood_share, paint_vessels
+from training.insilico.arteries.calibre import calibres
 from training.insilico.arteries.flow import flows
 from training.insilico.arteries.territories import territory_map
 from training.insilico.cohort_plan import InsilicoPlan
@@ -32,6 +34,7 @@ from training.insilico.diseases.artery_masks import artery_masks
 from training.insilico.diseases.disease import Disease
 from training.insilico.diseases.diseases import draw_diseases, shaped_by_disease
 from training.insilico.diseases.embolism import Embolism
+from training.insilico.diseases.vasoconstriction import Vasoconstriction
 from training.insilico.draws import Draws
 from training.insilico.hospitals import Hospital, draw_hospital
 from training.insilico.patient import InsilicoPatient, Truth
@@ -42,9 +45,13 @@ from training.insilico.people.person import BreathingState, Person, draw_person
 from training.insilico.spect.nuclear_instance import nuclear_instance
 from training.insilico.spect.spect_scanner import scan_spect
 from training.insilico.spect.spect_volume import SpectVolume
+from training.insilico.tissue.blood_density import darkened_by_flow
 from training.insilico.tissue.lung_tissue import LungTissue
 from training.insilico.tissue.perfusion import bed_conductance, true_perfusion
 from training.insilico.uids import derived_uid
+
+HIDDEN = (Embolism, Vasoconstriction)
+"""Diseases that leave no sign on the CT: clots look like blood, and spasms come and go faster than vessels adapt."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +66,10 @@ class Lungs:
     territories: Int32[np.ndarray, "slices rows columns"]
     perfusion: Float32[np.ndarray, "slices rows columns"]
     """True, relative to the mean of both lungs."""
+    shown_flow: Float[np.ndarray, " territories"]
+    """What the CT tells of the flow of each territory, by density and by the width of vessels."""
+    shown_lumen: Float[np.ndarray, " segments"]
+    """What the CT shows of each artery's lumen: clots look like blood, and vessels adapt to what they carry."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +117,15 @@ def perfused_lungs(
     bed = bed_conductance(tissue, draws)
     healthy = bed_conductance(LungTissue.healthy(body), draws)
     shares = flows(arteries, _by_territory(bed, territories, arteries), lumen, healthy_bed=float(healthy.sum()))
-    return Lungs(tissue, arteries, diseases, lumen, territories, true_perfusion(bed, territories, shares, tissue.lobes))
+    perfusion = true_perfusion(bed, territories, shares, tissue.lobes)
+
+    showing = [disease for disease in diseases if not isinstance(disease, HIDDEN)]
+    seen = reduce(lambda so_far, disease: disease.damage(so_far), showing, LungTissue.healthy(body))
+    bed = _by_territory(bed_conductance(seen, draws, unseen=False), territories, arteries)
+    pressed = _lumen(arteries, showing)
+    shown = flows(arteries, bed, pressed, healthy_bed=float(healthy.sum()))
+    calibre = np.minimum(pressed, calibres(arteries, shown))
+    return Lungs(tissue, arteries, diseases, lumen, territories, perfusion, shown, calibre)
 
 
 def _by_territory(
@@ -129,10 +148,10 @@ def _lumen(arteries: ArterialTree, diseases: Sequence[Disease]) -> Float[np.ndar
 def scanned(
     plan: InsilicoPlan, person: Person, lungs: Lungs, hospital: Hospital, scanner: CtScanner, draws: Draws
 ) -> Images:
-    """CT and SPECT of one visit. A clot looks like blood, so the CT shows the artery as if it were open."""
-    tissue = lungs.tissue
-    shown = _lumen(lungs.arteries, [disease for disease in lungs.diseases if not isinstance(disease, Embolism)])
-    hu = paint_vessels(tissue.hu, tissue.lobes, lungs.arteries, tissue.grid, shown)
+    """CT and SPECT of one visit."""
+    tissue, shown = lungs.tissue, lungs.shown_lumen
+    hu = darkened_by_flow(tissue.hu, lungs.territories, lungs.shown_flow)
+    hu = paint_vessels(hu, tissue.lobes, lungs.arteries, tissue.grid, shown, flow=lungs.shown_flow)
     study = derived_uid(draws.name, plan.making_digest, "study")
     breathing = person.breathing
     ct = scan_ct(hu, tissue.lobes, tissue.grid, scanner, draws.of("ct"), study_instance_uid=study, breathing=breathing)
@@ -156,7 +175,7 @@ def _handed_over(
         grid=tissue.grid,
         lobes=tissue.lobes,
         perfusion=lungs.perfusion,
-        vessels=blood_share(tissue.lobes, lungs.arteries, tissue.grid, np.ones(len(lungs.lumen))),
+        vessels=blood_share(tissue.lobes, lungs.arteries, tissue.grid, lungs.shown_lumen),
         territories=lungs.territories,
         diseases={**tissue.masks, **artery_masks(lungs.diseases, lungs.arteries, lungs.territories)},
         arteries=lungs.arteries,

@@ -1,7 +1,9 @@
 """The chain from a number to images and truth, on coarse bodies: what comes out belongs together and lies right."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +12,21 @@ from scipy import ndimage
 from inference.ct.series import read_ct_series
 from inference.geometry import Grid
 from inference.images import Interpolation, resample
+from training.insilico import generation
+from training.insilico.arteries.branching import downstream
 from training.insilico.cohort_name import CohortName
 from training.insilico.cohort_plan import BodyPlan, Counts, CtPlan, InsilicoPlan, SpectPlan
+from training.insilico.diseases.disease import Disease
+from training.insilico.diseases.diseases import draw_diseases
 from training.insilico.diseases.embolism import Embolism
-from training.insilico.generation import Lungs, make_patient, perfused_lungs, scanned
+from training.insilico.generation import HIDDEN, Lungs, make_patient, perfused_lungs, scanned
 from training.insilico.hospitals import draw_hospital
 from training.insilico.patient import InsilicoPatient
 from training.insilico.patient_id import PatientId
 from training.insilico.people.demography import PEOPLE_OF
 from training.insilico.people.person import Person, draw_person
 from training.insilico.spect.spect_protocol import SpectMethod
+from training.insilico.tissue.blood_density import darkened_by_flow
 from training.nuclear_image import read_nuclear_image
 
 PLAN = InsilicoPlan(
@@ -97,12 +104,30 @@ def test_people_are_drawn_for_their_cohort() -> None:
     assert patient().facts["person"].age_years == ages[CohortName.LUNG_CANCER] != ages[CohortName.NON_CANCER]
 
 
-def test_the_ct_does_not_show_an_embolism() -> None:
+def test_the_ct_does_not_show_an_embolism(monkeypatch: pytest.MonkeyPatch) -> None:
     who, lungs = with_embolism()
-    clear = replace(lungs, diseases=tuple(d for d in lungs.diseases if not isinstance(d, Embolism)))
+
+    def others(*arguments: Any) -> tuple[Disease, ...]:
+        return tuple(d for d in draw_diseases(*arguments) if not isinstance(d, HIDDEN))
+
+    monkeypatch.setattr(generation, "draw_diseases", others)
+    clear = perfused_lungs(PLAN, who, person_of(who), PLAN.draws(who))
     ill, well = (images_of(who, each).ct for each in (lungs, clear))
     assert (ill.hu == well.hu).all()
     assert (lungs.lumen < 1.0).any()
+    assert not np.allclose(lungs.perfusion, clear.perfusion, atol=0.1)
+
+
+def test_the_ct_shows_thin_vessels_and_darker_lung_behind_a_tumour() -> None:
+    lungs = next(lungs for lungs in some_lungs(CohortName.LUNG_CANCER) if (lungs.lumen < 0.5).any())
+    tree = lungs.arteries
+    pressed = int(np.flatnonzero(lungs.lumen < 0.5)[0])
+    below = np.flatnonzero(downstream(tree, pressed))[1:]
+    assert lungs.shown_lumen[below].mean() < 0.8
+    shown = darkened_by_flow(lungs.tissue.hu, lungs.territories, lungs.shown_flow)
+    behind = np.isin(lungs.territories, tree.end[below][tree.end[below] >= 0])
+    change = (shown - lungs.tissue.hu)[lungs.territories >= 0]
+    assert (shown - lungs.tissue.hu)[behind].mean() < change.mean() - 10.0
 
 
 def middle_mm(values: np.ndarray, grid: Grid) -> np.ndarray:
@@ -112,6 +137,11 @@ def middle_mm(values: np.ndarray, grid: Grid) -> np.ndarray:
 
 def person_of(who: PatientId, *, seed: int = PLAN.seed) -> Person:
     return draw_person(replace(PLAN, seed=seed).draws(who).of("person"))
+
+
+def some_lungs(cohort: CohortName) -> Iterator[Lungs]:
+    for who in (patient for patient in PLAN.patients if patient.cohort is cohort):
+        yield perfused_lungs(PLAN, who, person_of(who), PLAN.draws(who))
 
 
 def with_embolism() -> tuple[PatientId, Lungs]:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from inference.geometry import Grid, Shape
 from training.insilico.arteries.arterial_tree import ArterialTree
+from training.insilico.arteries.calibre import calibres, neighbouring_flow
 from training.insilico.arteries.veins import grow_veins
 
 BLOOD_HU = 45.0
@@ -33,12 +34,13 @@ def paint_vessels(
     grid: Grid,
     lumen: Float[np.ndarray, " segments"],
     *,
+    flow: Float[np.ndarray, " territories"] | None = None,
     blood_hu: float = BLOOD_HU,
 ) -> Float32[np.ndarray, "slices rows columns"]:
     """A copy of the CT numbers with arteries and veins, from the hila to where they get too thin.
 
     Pulmonary trunk and main arteries are part of the body (`body.make_body`) and not painted here; veins are, up to the
-    left atrium, and have nothing to do with `lumen`.
+    left atrium, as wide as the flow of the territories around them makes them; `lumen` is of arteries alone.
 
     Args:
         hu: the body without vessels in the lungs.
@@ -47,11 +49,13 @@ def paint_vessels(
         grid: of `hu` and `lobes`, with cubic voxels.
         lumen: radius of each artery as a share of the healthy one, as far as the CT shows it: a clot has the density of
             blood, so for the picture an artery that it closes is open.
+        flow: of each territory, as far as it shows in the width of veins; None for the same to all.
         blood_hu: some 250 with contrast medium.
     """
     veins = grow_veins(tree, lobes, grid)
     share = blood_share(lobes, tree, grid, np.where(tree.parent > 0, lumen, 0.0))
-    np.maximum(share, blood_share(lobes, veins, grid, np.ones(len(veins.parent))), out=share)
+    width = np.ones(len(veins.parent)) if flow is None else calibres(veins, neighbouring_flow(tree, flow, veins))
+    np.maximum(share, blood_share(lobes, veins, grid, width), out=share)
     flat = np.flatnonzero(share)
     painted, found = hu.copy(), hu.ravel()[flat]
     open_to_blood = (lobes.ravel()[flat] > 0) | (found > AIR_HU)

@@ -14,7 +14,7 @@ from inference.geometry import Grid
 from training.insilico.draws import Draws
 from training.insilico.tissue.lung_tissue import LungTissue, bedded_fraction, tissue_fraction
 from training.insilico.tissue.lung_voxels import LungVoxels
-from training.insilico.tissue.unseen import unseen_heterogeneity
+from training.insilico.tissue.unseen import structural_heterogeneity, unseen_heterogeneity
 
 __all__ = ["bed_conductance", "tissue_fraction", "true_perfusion"]
 
@@ -32,12 +32,15 @@ RIGHT_GAIN, RIGHT_GAIN_SD = 0.930, 0.03
 and get 52.5 +- 2.1 % of the perfusion (206 normals, Stanford). Ours, tuned to lead from one to the other."""
 
 
-def bed_conductance(tissue: LungTissue, draws: Draws) -> Float32[np.ndarray, "slices rows columns"]:
+def bed_conductance(
+    tissue: LungTissue, draws: Draws, *, unseen: bool = True
+) -> Float32[np.ndarray, "slices rows columns"]:
     """How easily blood passes through the capillaries of each voxel, in any unit; 0 outside the lungs.
 
     Args:
         tissue: after all diseases.
         draws: of this patient.
+        unseen: with what varies without any sign on the CT; without it, for what the CT does show.
     """
     draws = draws.of("bed")
     voxels = LungVoxels.of(tissue.grid, tissue.lobes)
@@ -46,7 +49,9 @@ def bed_conductance(tissue: LungTissue, draws: Draws) -> Float32[np.ndarray, "sl
         bed = _bed_without_pleura(tissue, voxels)
         bed *= tissue.capillaries.reshape(-1)[voxels.flat]
         bed *= _gain_by_height(voxels, draws) * _gain_by_side(voxels, draws)
-        bed *= unseen_heterogeneity(voxels, draws)
+        bed *= structural_heterogeneity(voxels, draws)
+        if unseen:
+            bed *= unseen_heterogeneity(voxels, draws)
         conductance.reshape(-1)[voxels.flat] = bed
     return conductance
 
