@@ -22,7 +22,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test pytomography bench-spect test-totalsegmentator unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas quality-figures capacity torture torture-pipeline torture-time torture-write fuzz clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-training quality-figures capacity torture torture-pipeline torture-time torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -78,6 +78,12 @@ bench-spect: $(VENV)/installed-test $(VENV)/pytomography  ## The SPECT shortcut 
 
 bench-atlas: $(VENV)/installed-test  ## Lobes and lungs without weights on 100 digital patients and real CTs. ATLAS="--patients 20".
 	$(BIN)/python -m benchmarks.atlas $(ATLAS)
+
+bench-training: $(VENV)/installed-test  ## Our training loop beside a plain MONAI loop: samples per second, GPU busy share. TRAINING="--steps 20".
+	$(BIN)/python -W ignore -m benchmarks.training $(TRAINING)
+
+bench-inference: $(VENV)/installed-test  ## One patient from CT to map, ours beside MONAI's transforms and sliding window. INFERENCE="--device cuda".
+	$(BIN)/python -W ignore -m benchmarks.inference $(INFERENCE)
 
 quality-figures: $(VENV)/installed-test  ## What the quality checks say of digital patients, mirrored ones and real CTs. QUALITY="--patients 10".
 	$(BIN)/python -W ignore -m benchmarks.quality $(QUALITY)

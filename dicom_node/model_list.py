@@ -10,6 +10,8 @@ from dicom_node.settings.config import NodeSettings
 from inference.engine import EngineSettings
 from inference.errors import ModelError, StoredModelDamaged
 from inference.model_card import ModelCard
+from inference.models.bundle import ModelBundle
+from inference.models.shipped import SHIPPED_MODEL, read_chosen_bundle
 from inference.weights.published_weights import PUBLISHED, PublishedWeights
 
 _USED_BY = {
@@ -75,6 +77,8 @@ def _own_file(engine: EngineSettings, name: str) -> object:
 
 def perfusion_model(engine: EngineSettings) -> dict[str, str]:
     """What makes the perfusion map at this site: name, version, digest, and what its card says."""
+    if engine.perfusion == "bundle":
+        return _bundle(engine)
     if engine.perfusion != "network" or engine.model_folder is None:
         return {"name": "densitometric baseline", "weights": "none", "intended_use": "comparison; not a trained model"}
     try:
@@ -88,6 +92,31 @@ def perfusion_model(engine: EngineSettings) -> dict[str, str]:
         "trained_on": card.trained_on,
         "intended_use": card.intended_use,
         "caveat": card.identity.caveat,
+    }
+
+
+def _bundle(engine: EngineSettings) -> dict[str, str]:
+    """What the manifest of the site's bundle says, once the whole bundle was checked."""
+    try:
+        bundle = read_chosen_bundle(engine.model_folder, engine.trusted_keys)
+    except ModelError as fault:
+        return {"name": str(engine.model_folder or SHIPPED_MODEL), "problem": f"{fault.code}: {fault}"}
+    return bundle_fields(bundle)
+
+
+def bundle_fields(bundle: ModelBundle) -> dict[str, str]:
+    """A checked bundle for people: who it is, what it is for, and who signed it."""
+    manifest = bundle.manifest
+    return {
+        "name": f"{manifest.name} {manifest.version}",
+        "weights": bundle.identity.weights_sha256,
+        "network": f"{len(bundle.cards)} x {bundle.cards[0].network}",
+        "trained_on": manifest.trained_on,
+        "intended_use": manifest.intended_use,
+        "caveat": manifest.caveat,
+        "qualification": manifest.qualification,
+        "signed_by": f"{manifest.signer}, key {manifest.key_id}",
+        "folder": str(bundle.folder),
     }
 
 

@@ -236,8 +236,30 @@ def print_lobar_table(console: Console, facts: Mapping[str, Any]) -> None:
         console.print(
             f"{identity['name']} {identity['version']}: {identity['caveat']}", style="yellow", highlight=False
         )
+    for line in _uncertainty_lines(facts):
+        console.print(line, highlight=False)
     for finding in facts["findings"]:
         console.print(f"{finding['severity']}: {finding['sentence']}", style="yellow", highlight=False)
+
+
+def _uncertainty_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What an ensemble knows of its own map; nothing of other engines."""
+    lines = []
+    if known := facts.get("uncertainty"):
+        lines.append(f"networks differ by {100 * known['mean_spread']:.1f} % of the lung mean on average")
+        reaches = [
+            f"{name} -{100 * region['below']:.0f} +{100 * region['above']:.0f}"
+            for name, region in known["regions"].items()
+            if region["below"] is not None
+        ]
+        if reaches:
+            level = f"{100 * known['interval']['level']:.0f} %"
+            lines.append(
+                f"calibrated range of the mean for {level} of patients, in % of lung mean: {', '.join(reaches)}"
+            )
+    if domain := facts.get("domain"):
+        lines.append(f"distance of the CT from the training of the model: {domain['score']:.2f} (limit 1)")
+    return lines
 
 
 def _time(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import safetensors.torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from inference.errors import CheckpointMismatch, InvalidModelCard, ModelNotFound
 from inference.model_card import WEIGHTS_FILE, ModelCard
@@ -25,10 +26,25 @@ def load_network(folder: Path) -> PerfusionNetwork:
         CheckpointMismatch: the weights have another SHA-256 than the card says; no tensor was read.
     """
     card = ModelCard.read(folder)
-    content = _verified_bytes(folder / WEIGHTS_FILE, card.identity.weights_sha256)
+    return network_of(card, _verified_bytes(folder / WEIGHTS_FILE, card.identity.weights_sha256))
+
+
+def network_of(card: ModelCard, content: bytes) -> PerfusionNetwork:
+    """The network of a card with its weights, in evaluation mode on the CPU.
+
+    Args:
+        card: what the network is.
+        content: of a safetensors file whose digest was compared already. Numbers of 16 bits become 32 here.
+
+    Raises:
+        InvalidModelCard: the card does not describe these weights tensor by tensor.
+    """
     network = build_network(card)
     try:
-        network.body.load_state_dict(safetensors.torch.load(content), strict=True)
+        tensors = safetensors.torch.load(content)
+        if differing := tensors.keys() ^ _tensors(network).keys():
+            raise InvalidModelCard(f"the weights do not fit {card.network}: {sorted(differing)[:3]} differ")
+        network.body.load_state_dict(tensors, strict=False)
     except (SafetensorError, RuntimeError) as fault:
         raise InvalidModelCard(f"the weights do not fit {card.network}: {fault}") from fault
     return network.eval()
@@ -46,7 +62,7 @@ def save_model(folder: Path, network: PerfusionNetwork) -> ModelCard:
     Returns:
         The card as written.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.body.state_dict().items()}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in _tensors(network).items()}
     content = safetensors.torch.save(state)
     identity = replace(network.card.identity, weights_sha256=hashlib.sha256(content).hexdigest())
     card = replace(network.card, identity=identity)
@@ -54,6 +70,11 @@ def save_model(folder: Path, network: PerfusionNetwork) -> ModelCard:
     (folder / WEIGHTS_FILE).write_bytes(content)
     card.write(folder)
     return card
+
+
+def _tensors(network: PerfusionNetwork) -> dict[str, Tensor]:
+    """Parameters and buffers by name, each once: some MONAI networks have the same block under two names."""
+    return {**dict(network.body.named_parameters()), **dict(network.body.named_buffers())}
 
 
 def _verified_bytes(path: Path, expected_sha256: str) -> bytes:

@@ -74,10 +74,13 @@ class EngineSettings:
     """Slices per step of lungmask; None for what is fastest on the device. More takes more memory."""
     model_store: Path | None = None
     """Folder of the model store, for weights that no path names; None for none."""
-    perfusion: Literal["densitometric", "network"] = "densitometric"
-    """`densitometric` is the baseline without weights; `network` is a trained one from `model_folder`."""
+    perfusion: Literal["bundle", "densitometric", "network"] = "densitometric"
+    """`bundle` is a signed model bundle, `network` a bare network, both from `model_folder`; `densitometric` is the
+    baseline without weights."""
     model_folder: Path | None = None
-    """Folder with `model_card.json` and `weights.safetensors`; for `network`."""
+    """A model bundle, or a folder with `model_card.json` and `weights.safetensors`; None takes the shipped bundle."""
+    trusted_keys: tuple[Path, ...] = ()
+    """Files with public keys whose signature on a bundle counts here, besides the keys of this project."""
     function_rule: FunctionRule = DEFAULT_RULE
     """How high- and low-functional lung are cut."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -142,6 +145,9 @@ class PerfusionResult:
         digest = hashlib.sha256()
         for array in (self.lobes.labels, self.perfusion.values, self.regions.high, self.regions.low):
             digest.update(np.ascontiguousarray(array).data)
+        for known in (self.perfusion.uncertainty, self.perfusion.domain):
+            if known is not None:
+                digest.update(known.sha256().encode())
         unusual = [asdict(replace(record, why="")) for record in self.execution if record.rung != Rung.CONFIGURED]
         if unusual:
             digest.update(json.dumps(unusual, sort_keys=True).encode())
@@ -292,6 +298,12 @@ def build_perfusion_model(settings: EngineSettings) -> PerfusionModel:
     Raises:
         ModelError: it cannot be used; each leaf says why and what to do.
     """
+    if settings.perfusion == "bundle":
+        from inference.ensemble_perfusion import EnsemblePerfusion
+        from inference.models.shipped import read_chosen_bundle
+
+        bundle = read_chosen_bundle(settings.model_folder, settings.trusted_keys)
+        return EnsemblePerfusion.of(bundle, device=settings.device)
     if settings.perfusion == "network":
         if settings.model_folder is None:
             raise ModelNotFound("A perfusion model", "Name its folder as model_folder, or choose densitometric.")

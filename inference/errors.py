@@ -31,7 +31,12 @@
     │  ├─ UnusableWeights                  a file is not the network that it should be
     │  ├─ StoredModelDamaged               what lies in the model store is not what was put there
     │  ├─ ModelStoreUnwritable             the model store cannot be changed
-    │  └─ InvalidModelCard                 the card itself is unusable
+    │  ├─ InvalidModelCard                 the card itself is unusable
+    │  ├─ InvalidModelBundle               a folder is no model bundle that can be read
+    │  ├─ ModelAltered                     a file of a bundle is not the one that its manifest names
+    │  ├─ ModelSignatureInvalid            the signature of a bundle does not belong to its manifest
+    │  ├─ ModelSignerUnknown               a bundle is signed with a key that is not trusted here
+    │  └─ ModelKeyUnusable                 a file with a key cannot be used as one
     ├─ OutOfMemory                         a network needs more memory than there is, in every way it can run
     └─ GridMismatch                        two volumes that must share a grid do not: a bug, never hidden
 
@@ -378,6 +383,68 @@ class InvalidModelCard(ModelError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"The model card cannot be used: {reason}.")
+
+
+class InvalidModelBundle(ModelError):
+    """A folder is no model bundle: its manifest is unreadable, or it holds or names what a bundle must not."""
+
+    code = "INVALID_MODEL_BUNDLE"
+
+    def __init__(self, folder: str, reason: str) -> None:
+        self.folder = folder
+        self.reason = reason
+        super().__init__(f"{folder} is no model bundle that can be used: {reason}.")
+
+
+class ModelAltered(ModelError):
+    """Files of a bundle were changed, cut, removed or added after it was signed."""
+
+    code = "MODEL_ALTERED"
+
+    def __init__(self, folder: str, problems: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.problems = dict(problems)
+        """Path inside the bundle to what is wrong with it."""
+        told = "; ".join(f"{path} {problem}" for path, problem in self.problems.items())
+        super().__init__(f"The model in {folder} is not the one that was signed: {told}. Get it again from its source.")
+
+
+class ModelSignatureInvalid(ModelError):
+    """The signature is not that of the manifest."""
+
+    code = "MODEL_SIGNATURE_INVALID"
+
+    def __init__(self, folder: str, reason: str) -> None:
+        self.folder = folder
+        self.reason = reason
+        super().__init__(f"The signature of the model in {folder} is not valid: {reason}.")
+
+
+class ModelSignerUnknown(ModelError):
+    """A bundle is signed, but with a key that this site does not trust."""
+
+    code = "MODEL_SIGNER_UNKNOWN"
+
+    def __init__(self, folder: str, signer: str, key_id: str) -> None:
+        self.folder = folder
+        self.signer = signer
+        """Who signed, as the manifest says."""
+        self.key_id = key_id
+        super().__init__(
+            f"The model in {folder} is signed with key {key_id} ({signer}), which is not trusted here. "
+            "Name the file of the public key in trusted_keys, once its owner has told you this number himself."
+        )
+
+
+class ModelKeyUnusable(ModelError):
+    """A file that should hold an Ed25519 key does not, or cannot be read or written."""
+
+    code = "MODEL_KEY_UNUSABLE"
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"The key {path} cannot be used: {reason}.")
 
 
 class OutOfMemory(InferenceError):

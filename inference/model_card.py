@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.channels import DEFAULT_CHANNELS, Channel
 from inference.errors import InvalidModelCard, ModelNotFound
 
 CARD_FILE = "model_card.json"
@@ -39,7 +40,7 @@ class ModelCard:
 
     identity: ModelIdentity
     network: str
-    """Class of `monai.networks.nets`, for example `UNet`."""
+    """`AttentionResidualUnet`, or a class of `monai.networks.nets`, for example `UNet`; see `networks`."""
     network_arguments: dict[str, Any]
     """Keyword arguments of the class; plain JSON values."""
     input_spacing_mm: tuple[float, float, float]
@@ -51,6 +52,10 @@ class ModelCard:
     trained_on: str
     """Cohort in one sentence, saying in-silico or clinical."""
     intended_use: str
+    channels: tuple[str, ...] = DEFAULT_CHANNELS
+    """What the network is shown, in this order: names of `Channel`."""
+    lungwise: bool = False
+    """Each lung is shown alone, the left one mirrored onto the right; else both lungs at once."""
 
     @classmethod
     def read(cls, folder: Path) -> "ModelCard":
@@ -63,9 +68,19 @@ class ModelCard:
         path = folder / CARD_FILE
         if not path.is_file():
             raise ModelNotFound(f"Model card {path}", "Give the folder of a model in the configuration.")
+        return cls.parse(path.read_bytes())
+
+    @classmethod
+    def parse(cls, content: bytes) -> "ModelCard":
+        """Read and check the bytes of a card.
+
+        Raises:
+            InvalidModelCard: they are not JSON, lack a field, or hold an impossible value.
+        """
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = json.loads(content)
             fields["identity"] = ModelIdentity(**fields["identity"])
+            fields["channels"] = tuple(fields.get("channels", DEFAULT_CHANNELS))
             for name, length in (("input_spacing_mm", 3), ("hu_window", 2), ("window_size", 3)):
                 fields[name] = tuple(fields[name])
                 if len(fields[name]) != length:
@@ -86,5 +101,11 @@ class ModelCard:
             raise InvalidModelCard(f"HU window {self.hu_window} is empty")
         if min(self.input_spacing_mm) <= 0 or min(self.window_size) < 1:
             raise InvalidModelCard("spacing and window size must be positive")
+        if unknown := [name for name in self.channels if name not in list(Channel)]:
+            raise InvalidModelCard(f"channels {unknown} are not among {', '.join(Channel)}")
+        if not self.channels or len(set(self.channels)) < len(self.channels):
+            raise InvalidModelCard(f"channels {list(self.channels)} must be at least one, each once")
+        if not isinstance(self.lungwise, bool):
+            raise InvalidModelCard(f"lungwise is {self.lungwise!r}, not true or false")
         if len(self.identity.weights_sha256) != 64:
             raise InvalidModelCard("weights_sha256 must have 64 hexadecimal digits")

@@ -1,6 +1,6 @@
 """Perfusion by a trained network: windows over the lungs, blended, and put back on the CT.
 
-No trained weights come with this project. The engine runs what a model folder holds and says in every object which
+The engine runs what a model folder holds and says in every object which
 weights these were and what they were trained on. When memory runs out it runs in smaller windows, in half precision or
 on the CPU (`execution`).
 """
@@ -16,12 +16,13 @@ from monai.inferers import sliding_window_inference
 
 from inference.checkpoint import load_network
 from inference.execution import Execution, ExecutionRecord, Rung, ladder_of
+from inference.geometry import Box
 from inference.model_card import ModelCard, ModelIdentity
 from inference.networks import PerfusionNetwork, device_of
 from inference.perfusion import relative_to_lung_mean
-from inference.preprocessing import network_input, onto_ct
+from inference.preprocessing import NetworkInput, boxed_onto_ct, network_input
 from inference.torch_memory import memory_guarded, precision_of
-from inference.volumes import CtVolume, LobeMap, PerfusionMap
+from inference.volumes import CtVolume, LobeMap, PerfusionMap, require_same_grid
 
 OVERLAP = 0.5
 """Share by which neighbouring windows overlap; with Gaussian blending no window edges show in the map."""
@@ -93,32 +94,55 @@ class NetworkPerfusion:
             ImplausibleResult: the network's output is not finite.
             OutOfMemory: run this way, the network needs more memory than there is.
         """
-        seen = network_input(ct, lobes, self._network.card)
-        uptake = onto_ct(memory_guarded(lambda: self._predicted(seen.channels)), seen, ct)
-        return PerfusionMap(relative_to_lung_mean(uptake, lobes.lungs), lobes.lungs, ct.grid, self.identity)
+        require_same_grid(ct.grid, lobes.grid)
+        values = np.zeros(ct.grid.shape, dtype=np.float32)
+        box, uptake = memory_guarded(lambda: self._predicted(ct, lobes))
+        lungs = lobes.lungs
+        values[box] = relative_to_lung_mean(uptake, lungs[box])
+        return PerfusionMap(values, lungs, ct.grid, self.identity)
 
-    def _predicted(self, channels: Float32[np.ndarray, "2 s r c"]) -> Float32[np.ndarray, "s r c"]:
-        way = self._execution
-        network = self._network.to(way.device)
-        is_configured = way.rung is Rung.CONFIGURED
-        seen = torch.from_numpy(channels)[None]
-        with torch.inference_mode(), precision_of(way):
-            output = sliding_window_inference(
-                seen.to(way.device) if is_configured else seen,
-                roi_size=self._window(),
-                sw_batch_size=1,
-                predictor=network,
-                overlap=OVERLAP,
-                mode="gaussian",
-                sw_device=way.device,
-                device=way.device if is_configured else "cpu",  # lower down a GPU holds one window at a time
-            )
-        values: Float32[np.ndarray, "s r c"] = output[0, 0].float().cpu().numpy()
-        return values
+    def _predicted(self, ct: CtVolume, lobes: LobeMap) -> tuple[Box, Float32[np.ndarray, "s r c"]]:
+        """Unscaled perfusion in a box of the CT that holds the lungs."""
+        device = self._execution.device
+        seen = network_input(ct, lobes, self._network.card, device)
+        output = network_output(self._network, seen, self._execution, self._window())
+        return seen.box, boxed_onto_ct(output, seen, ct.grid, device)
 
     def _window(self) -> tuple[int, int, int]:
         card = self._network.card
         return smaller_window(card) if self._execution.smaller_tiles else card.window_size
+
+
+def network_output(
+    network: PerfusionNetwork, seen: NetworkInput, execution: Execution, window: tuple[int, int, int]
+) -> Float32[np.ndarray, "s r c"]:
+    """What a network says of its input, unscaled, on the grid of the input.
+
+    An input that is smaller than the window is padded with 0, in its middle (`preprocessing.window_padding`). A larger
+    one is seen through several windows that overlap and are blended.
+
+    Args:
+        network: in evaluation mode; it goes to the device of `execution`.
+        seen: with the channels of the card.
+        execution: device and precision.
+        window: slices, rows and columns that the network sees at once.
+    """
+    network = network.to(execution.device)
+    is_configured = execution.rung is Rung.CONFIGURED
+    channels = torch.from_numpy(seen.channels)[None]
+    with torch.inference_mode(), precision_of(execution):
+        output = sliding_window_inference(
+            channels.to(execution.device) if is_configured else channels,
+            roi_size=window,
+            sw_batch_size=1,
+            predictor=network,
+            overlap=OVERLAP,
+            mode="gaussian",
+            sw_device=execution.device,
+            device=execution.device if is_configured else "cpu",  # lower down a GPU holds one window at a time
+        )
+    values: Float32[np.ndarray, "s r c"] = output[0, 0].float().cpu().numpy()
+    return values
 
 
 def smaller_window(card: ModelCard) -> tuple[int, int, int]:

@@ -3,51 +3,58 @@
 What a network sees is always the same, however the CT was scanned:
 
 * patient axes: slices to superior, rows to posterior, columns to the patient's left;
-* the spacing of the model card; finer CTs are blurred first, so that noise does not alias;
+* the spacing of the model card; a voxel holds exact means over the fine voxels in it, so noise does not alias;
 * the box around the lungs and a margin;
-* two channels: HU in the card's window as 0 … 1, and the lung mask as a fraction 0 … 1. The mask is a channel of its
-  own instead of blanking what lies outside: tumours, vessels and chest wall at the edge stay visible, and the network
-  is told where perfusion is asked for.
+* the channels that the card names (`channels`). The lung mask is a channel of its own instead of blanking what lies
+  outside: tumours, vessels and chest wall at the edge stay visible, and the network is told where perfusion is asked
+  for.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
-from scipy import ndimage
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
 
+from inference.anatomy import Lobe, Side, lobes_of
+from inference.channels import Channel
 from inference.geometry import Box, Grid, Reorientation
-from inference.images import Interpolation, resample
 from inference.lung_box import lung_box
 from inference.model_card import ModelCard
+from inference.separable_map import SeparableMap
+from inference.subvoxel_channels import SUBVOXELS, SubvoxelMeans, channel_of
 from inference.volumes import CtVolume, LobeMap, require_same_grid
 
 MARGIN_MM = 12.0
 """Surroundings of the lungs that a network sees, on every side as far as the CT goes."""
-
-FWHM_PER_STEP = 0.7
-"""Blur before coarser sampling, as FWHM per step that the new spacing is coarser than the old; our choice."""
+_SLAB = 16
+"""Slices of the CT that are worked on at once; bounds memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkInput:
     """What a network sees of one patient."""
 
-    channels: Float32[np.ndarray, "2 slices rows columns"]
-    """HU in the window as 0 … 1, and lung mask."""
+    channels: Float32[np.ndarray, "channels slices rows columns"]
+    """Those of the card, in its order; multiples of 1/2048 from 0 to 1."""
+    lungs: Float32[np.ndarray, "slices rows columns"]
+    """Share of each voxel that is lung."""
     grid: Grid
     """Where the voxels of `channels` are: patient axes, spacing of the card."""
     box: Box
     """The part of the CT, in its own axes, that was looked at."""
 
 
-def network_input(ct: CtVolume, lobes: LobeMap, card: ModelCard) -> NetworkInput:
+def network_input(ct: CtVolume, lobes: LobeMap, card: ModelCard, device: torch.device | str = "cpu") -> NetworkInput:
     """Prepare a CT for the network of a card.
 
     Args:
-        ct: HU on any axial grid.
+        ct: HU on any axial grid, tilted or not.
         lobes: on the grid of `ct`.
-        card: spacing and HU window.
+        card: spacing, HU window and channels.
+        device: where the work is done; it changes nothing but time.
 
     Raises:
         GridMismatch: `lobes` is not on the grid of `ct`.
@@ -55,18 +62,38 @@ def network_input(ct: CtVolume, lobes: LobeMap, card: ModelCard) -> NetworkInput
     """
     require_same_grid(ct.grid, lobes.grid)
     box = lung_box(lobes.lungs, ct.grid, margin_mm=MARGIN_MM)
-    turn = Reorientation.to_patient_axes(ct.grid)
-    fine = turn.grid(ct.grid.cropped(box))
-    coarse = fine.with_spacing(card.input_spacing_mm)
-    low, high = card.hu_window
-    windowed = np.clip((turn.apply(ct.hu[box]) - low) / (high - low), 0.0, 1.0).astype(np.float32)
-    mask = turn.apply(lobes.lungs[box]).astype(np.float32)
-    channels = np.stack([_sampled(windowed, fine, coarse), _sampled(mask, fine, coarse)])
-    return NetworkInput(channels, coarse, box)
+    way = _Way.of(ct.grid, box, card.input_spacing_mm)
+    a, b, c = card.input_spacing_mm
+    parts = way.coarse.with_spacing((a / SUBVOXELS, b / SUBVOXELS, c / SUBVOXELS))
+    windowed, lung, windowed_lung, left = way.means(_fields(ct, lobes, box, card.hu_window, device), parts, device)
+    means = SubvoxelMeans(windowed, lung, windowed_lung, left, way.coarse, card.hu_window)
+    channels = torch.stack([channel_of(Channel(name), means) for name in card.channels])
+    return NetworkInput(channels.cpu().numpy(), means.share.cpu().numpy(), way.coarse, box)
+
+
+def seen_lobes(
+    lobes: LobeMap, seen: NetworkInput, device: torch.device | str = "cpu"
+) -> UInt8[np.ndarray, "slices rows columns"]:
+    """The lobe that most of the lung of each voxel belongs to; 0 where `seen.lungs` is 0.
+
+    Args:
+        lobes: on the grid of the CT that `seen` was made from.
+        seen: what the network was shown.
+        device: where the work is done.
+    """
+    way = _Way.of(lobes.grid, seen.box, seen.grid.spacing_mm)
+    labels = (torch.from_numpy(slab.copy()).to(device) for slab in _slabs(lobes.labels[seen.box]))
+    shares = way.means((torch.stack([each == lobe for lobe in Lobe]).float() for each in labels), way.coarse, device)
+    most = shares.argmax(dim=0).to(torch.uint8) + 1
+    found: UInt8[np.ndarray, "slices rows columns"] = np.where(seen.lungs > 0, most.cpu().numpy(), np.uint8(0))
+    return found
 
 
 def onto_ct(
-    output: Float32[np.ndarray, "slices rows columns"], seen: NetworkInput, ct: CtVolume
+    output: Float32[np.ndarray, "slices rows columns"],
+    seen: NetworkInput,
+    ct: CtVolume,
+    device: torch.device | str = "cpu",
 ) -> Float32[np.ndarray, "s r c"]:
     """Bring a network's output back to the grid of the CT, linearly interpolated; 0 outside the box that was seen.
 
@@ -74,41 +101,89 @@ def onto_ct(
         output: one value per voxel of `seen.grid`.
         seen: what the network was shown.
         ct: the CT that `seen` was made from.
+        device: where the work is done.
     """
-    turn = Reorientation.to_patient_axes(ct.grid)
-    fine = turn.grid(ct.grid.cropped(seen.box))
-    # A fine voxel at the face of the box may lie half a step beyond the outermost coarse centre.
-    padded, around = _with_edge(output, seen.grid)
     values = np.zeros(ct.grid.shape, dtype=np.float32)
-    values[seen.box] = turn.undo(resample(padded, around, fine, interpolation=Interpolation.LINEAR, outside=0.0))
+    values[seen.box] = boxed_onto_ct(output, seen, ct.grid, device)
     return values
 
 
-def _sampled(values: Float32[np.ndarray, "a b c"], fine: Grid, coarse: Grid) -> Float32[np.ndarray, "d e f"]:
-    """Values on a coarser (or finer) grid over the same volume; beyond the last voxel the nearest one counts."""
-    steps = np.array(coarse.spacing_mm) / np.array(fine.spacing_mm)
-    sigma = np.where(steps > 1.0, FWHM_PER_STEP * steps / 2.355, 0.0)
-    padded, around = _with_edge(
-        ndimage.gaussian_filter(values, sigma, mode="nearest"), fine, cells=_overhang(fine, coarse)
-    )
-    sampled: Float32[np.ndarray, "d e f"] = resample(
-        padded, around, coarse, interpolation=Interpolation.LINEAR, outside=0.0
-    )
-    return sampled
+def boxed_onto_ct(
+    output: Float32[np.ndarray, "slices rows columns"],
+    seen: NetworkInput,
+    ct_grid: Grid,
+    device: torch.device | str = "cpu",
+) -> Float32[np.ndarray, "s r c"]:
+    """`onto_ct` for the box `seen.box` of the CT only."""
+    way = _Way.of(ct_grid, seen.box, seen.grid.spacing_mm)
+    return way.back(torch.from_numpy(output).to(device), device)
 
 
-def _overhang(fine: Grid, coarse: Grid) -> tuple[int, int, int]:
-    """Fine voxels by which the far side of the coarse grid, rounded up, reaches beyond the fine one."""
-    a, b, c = (int(np.ceil(step / mm)) for step, mm in zip(coarse.spacing_mm, fine.spacing_mm, strict=True))
+def window_padding(
+    shape: tuple[int, int, int], window: tuple[int, int, int]
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Voxels of 0 before and after each axis that bring a volume to the size of a window at least.
+
+    The volume lies in the middle, the odd voxel behind it, as MONAI's sliding window has it: a network must meet a
+    patient in the same place in training and in the node.
+    """
+    missing = [max(wanted - got, 0) for got, wanted in zip(shape, window, strict=True)]
+    before, after = [each // 2 for each in missing], [each - each // 2 for each in missing]
+    a, b, c = zip(before, after, strict=True)
     return a, b, c
 
 
-def _with_edge(
-    values: Float[np.ndarray, "a b c"], grid: Grid, *, cells: tuple[int, int, int] = (1, 1, 1)
-) -> tuple[Float[np.ndarray, "d e f"], Grid]:
-    """The array with its outermost values repeated on every side, and where that lies."""
-    affine = grid.affine.copy()
-    affine[:3, 3] = grid.to_patient_mm(-np.array(cells, dtype=np.float64))
-    a, b, c = (n + 2 * k for n, k in zip(grid.shape, cells, strict=True))
-    padded = np.pad(values, [(k, k) for k in cells], mode="edge")
-    return padded, Grid((a, b, c), affine, grid.frame_of_reference_uid)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """Between the box of a CT, in its own axes, and the coarse grid, in those of the patient."""
+
+    turn: Reorientation
+    fine: Grid
+    """The box of the CT in patient axes."""
+    coarse: Grid
+
+    @classmethod
+    def of(cls, ct_grid: Grid, box: Box, spacing_mm: tuple[float, float, float]) -> "_Way":
+        turn = Reorientation.to_patient_axes(ct_grid)
+        fine = turn.grid(ct_grid.cropped(box))
+        return cls(turn, fine, fine.with_spacing(spacing_mm))
+
+    def means(
+        self, slabs: Iterator[Float[Tensor, "fields slices rows columns"]], onto: Grid, device: torch.device | str
+    ) -> Float[Tensor, "fields s r c"]:
+        """Means over the voxels of `onto`, in patient axes, of fields in the CT's axes that come slab by slab."""
+        there = SeparableMap.between(self.fine, onto, kind="means", device=device)
+        there = there.turned(self.turn.permutation, self.turn.flips)
+        means = there.down(torch.cat([there.across(slab) for slab in slabs], dim=1))
+        return means.permute(0, *(axis + 1 for axis in self.turn.permutation)).contiguous()
+
+    def back(
+        self, output: Float[Tensor, "slices rows columns"], device: torch.device | str
+    ) -> Float32[np.ndarray, "s r c"]:
+        """Values on the coarse grid, in the box and the axes of the CT."""
+        undo = tuple(int(axis) for axis in np.argsort(self.turn.permutation))
+        matrices = SeparableMap.between(self.coarse, self.fine, kind="linear", device=device).matrices
+        a, b, c = (matrices[axis].flip(0) if self.turn.flips[axis] else matrices[axis] for axis in undo)
+        here = SeparableMap((a, b, c))
+        by_slice = here.down(output.permute(undo))
+        values = np.empty((a.shape[0], b.shape[0], c.shape[0]), dtype=np.float32)
+        for start in range(0, len(values), _SLAB):
+            values[start : start + _SLAB] = here.across(by_slice[start : start + _SLAB]).cpu().numpy()
+        return values
+
+
+def _fields(
+    ct: CtVolume, lobes: LobeMap, box: Box, hu_window: tuple[float, float], device: torch.device | str
+) -> Iterator[Float[Tensor, "fields slices rows columns"]]:
+    """Slab by slab: CT number in the window as 0 … 1, lung, their product, and left lung."""
+    low, high = hu_window
+    first_left = min(lobes_of(Side.LEFT))  # labels of the left lung come after those of the right
+    for hu, labels in zip(_slabs(ct.hu[box]), _slabs(lobes.labels[box]), strict=True):
+        windowed = torch.from_numpy(hu.copy()).to(device).sub_(low).div_(high - low).clamp_(0.0, 1.0)
+        lobe = torch.from_numpy(labels.copy()).to(device)
+        lung = (lobe > 0).float()
+        yield torch.stack([windowed, lung, windowed * lung, (lobe >= first_left).float()])
+
+
+def _slabs(array: np.ndarray) -> Iterator[np.ndarray]:
+    return (array[start : start + _SLAB] for start in range(0, len(array), _SLAB))

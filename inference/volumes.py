@@ -14,8 +14,10 @@ from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from inference.anatomy import Fissure, Lobe, Side, lobes_of
 from inference.errors import GridMismatch
+from inference.fingerprint import DomainDistance
 from inference.geometry import Grid
 from inference.model_card import ModelIdentity
+from inference.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,10 @@ class PerfusionMap:
     lungs: Bool[np.ndarray, "slices rows columns"]
     grid: Grid
     model: ModelIdentity
+    uncertainty: Uncertainty | None = None
+    """What an ensemble knows of its own map; None of other engines."""
+    domain: DomainDistance | None = None
+    """How far the CT is from the training of the model; None where the training is not known."""
 
     def __post_init__(self) -> None:
         _freeze(self.values, self.grid)

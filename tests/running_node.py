@@ -122,11 +122,13 @@ def running_node(
     port: int | None = None,
     work: str = "",
     program: str = "dicom_node",
+    perfusion: str = "densitometric",
 ) -> Iterator[RunningNode]:
     """Start a node that delivers to `destinations`, named `d0`, `d1`, …, trying again every second.
 
     `orders` are further lines of TOML for each of them: what it gets and in which profile. `tables` are
     further tables of TOML for the node, `work` further lines of `[work]`. It listens on a free port unless told where.
+    Its map is the baseline's unless told otherwise, which is quick and known.
     """
     folder.mkdir(parents=True, exist_ok=True)
     node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", port or free_port()), program=program)
@@ -136,7 +138,8 @@ def running_node(
     )
     node.site_file.write_text(
         f'[node]\nport = {node.address.port}\ndata_dir = "data"\nquiet_period_s = {quiet_period_s}\n'
-        f'minimum_free_mb = 100\n[work]\nretry_delays_s = [1, 1, 1]\n{work}\n[log]\nformat = "json"\n{called}{tables}'
+        f'minimum_free_mb = 100\n[work]\nretry_delays_s = [1, 1, 1]\n{work}\n[log]\nformat = "json"\n'
+        f'[inference]\nperfusion = "{perfusion}"\n{called}{tables}'
     )
     node.start()
     try:

@@ -1,4 +1,4 @@
-"""Weights of others on this machine: which there are, how they come here, and whether they are still whole."""
+"""Models on this machine: weights of others, the perfusion model, whether they are whole, and keys to sign with."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dicom_node.settings.config import NodeSettings
     from inference.weights.model_store import StoredModel
 
-app = typer.Typer(help="Put weights for the lobe engines onto this machine, with or without internet.")
+app = typer.Typer(help="Weights for the lobe engines, with or without internet, and the perfusion model.")
 
 Name = Annotated[str, typer.Argument(help="Name of the weights, as `perfnode models list` shows it.")]
 File = Annotated[Path, typer.Argument(help="The published file; for TotalSegmentator its zip or unpacked folder.")]
@@ -73,6 +73,44 @@ def fetch_model(name: Name, config: Site = None, url: Mirror = "", silence_s: Si
     _tell(settings, "fetch", stored)
 
 
+@app.command("show")
+def show_model(
+    folder: Annotated[Path | None, typer.Argument(help="A model bundle; without it, the one of this site.")] = None,
+    config: Site = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a model bundle and show its page: what it is, what it was trained on, its figures and limits."""
+    from dicom_node import output
+    from dicom_node.model_list import bundle_fields
+    from inference.models.manifest import PAGE_FILE
+    from inference.models.shipped import read_chosen_bundle
+
+    engine = read_site(config, default=True).engine
+    bundle = read_chosen_bundle(folder or engine.model_folder, engine.trusted_keys)
+    fields = bundle_fields(bundle)
+    if as_json:
+        output.print_json(console, fields)
+        return
+    for key, value in fields.items():
+        console.print(f"{key}: {value}", markup=False, soft_wrap=True)
+    console.print(f"\n{bundle.text(PAGE_FILE) or ''}", markup=False, soft_wrap=True)
+
+
+@app.command("keygen")
+def make_key(
+    file: Annotated[Path, typer.Argument(help="New file for the private key; the public one gets .pub added.")],
+) -> None:
+    """Make a key pair of your own to sign models with. The private key is yours alone; nothing replaces a lost one."""
+    from inference.models.signature import PUBLIC_SUFFIX, key_id, make_key_pair
+
+    number = key_id(make_key_pair(file))
+    public = f"{file}{PUBLIC_SUFFIX}"
+    console.print(f"key {number} in {file} (private) and {public} (public)", markup=False, soft_wrap=True)
+    console.print(
+        f'to trust it, in [inference] of a site file: trusted_keys = ["{public}"]', markup=False, soft_wrap=True
+    )
+
+
 @app.command("remove")
 def remove_model(name: Name, config: Site = None) -> None:
     """Remove weights from the model store. Exit status 1 if they were not there."""
@@ -86,8 +124,15 @@ def remove_model(name: Name, config: Site = None) -> None:
 
 @app.command("verify")
 def verify_models(config: Site = None) -> None:
-    """Read all stored weights again and compare their digests. Exit status 1 if one of them has changed."""
-    problems = read_site(config, default=True).model_store().verify()
+    """Read all stored weights and the perfusion model again. Exit status 1 if one has changed or is not signed."""
+    from dicom_node.model_list import bundle_fields
+    from inference.models.shipped import read_chosen_bundle
+
+    settings = read_site(config, default=True)
+    if settings.engine.perfusion == "bundle":
+        fields = bundle_fields(read_chosen_bundle(settings.engine.model_folder, settings.engine.trusted_keys))
+        console.print(f"{fields['name']} is intact, signed by {fields['signed_by']}", markup=False, soft_wrap=True)
+    problems = settings.model_store().verify()
     for name, problem in problems.items():
         console.print(f"{name} {problem or 'is intact'}", markup=False, soft_wrap=True)
     if not problems:

@@ -3,17 +3,19 @@
 Imaging Measurements hold, for both lungs, each lung and each lobe: volume, mean relative perfusion, share of the
 perfusion, and how much of the volume is high- and low-functional. Lobes refer to their segment (TID 1411); the lungs
 have none and are measurement groups without a region (TID 1501). Perfusion refers to the Parametric Map, and every
-figure names the algorithm behind it (TID 4019).
+figure names the algorithm behind it (TID 4019). Of an ensemble each mean of a lobe or side also has the range of its
+uncertainty (TID 310) and the spread of the networks, and both lungs the distance of the CT from the training.
 
 Qualitative Evaluations hold what is said of the result as a whole, as TID 1500 provides: that it is research, the
-caveats, the rule for high and low function, and every finding of the checks with severity, measured value and limit.
+caveats, the rule for high and low function, what the uncertainty means, and every finding of the checks with severity,
+measured value and limit.
 
 The report is complete, preliminary and unverified: a person has not looked at it. Its observer is this software.
 Figures have eight significant digits. A region without a voxel has no segment and no figures; a finding says so.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from highdicom import sr
 from pydicom.dataset import Dataset
@@ -109,6 +111,7 @@ def _content(
         [
             _text(codes.COMMENT, _warning(context)),
             _text(codes.FUNCTION_RULE, result.regions.rule.statement()),
+            *_uncertainty(result),
             *_findings(result.findings, absent),
         ]
     )
@@ -139,7 +142,10 @@ def _lung_groups(
         if row.volume_ml:
             yield sr.MeasurementsAndQualitativeEvaluations(
                 tracking_identifier=sr.TrackingIdentifier(context.identifiers.tracking_uid(ROLE, place), str(roi.name)),
-                measurements=_measurements(row, roi, result, context, parametric_map),
+                measurements=[
+                    *_measurements(row, roi, result, context, parametric_map),
+                    *(_distance(result, context) if place == 1 else ()),
+                ],
                 **_anatomy(roi),
             )
 
@@ -207,10 +213,45 @@ def _measurements(
             concept(codes.PERFUSION_QUANTITY),
             _figure(100.0 * row.mean_perfusion),
             derivation=concept(codes.MEAN),
+            properties=_reach(roi, result),
             **of_map,
         ),
+        *_spread(roi, result, of_map),
         *(sr.Measurement(concept(name), _figure(100.0 * share), **of_map) for name, share in shares),
     ]
+
+
+def _reach(roi: Roi, result: "PerfusionResult") -> sr.MeasurementProperties | None:
+    """How far the calibrated interval of a mean reaches, in percent (TID 310; highdicom would write no unit)."""
+    known = result.perfusion.uncertainty
+    region = known.regions.get(str(roi.name)) if known is not None else None
+    if region is None or region.below is None or region.above is None:
+        return None
+    reach = sr.MeasurementProperties()
+    for name, value in ((codes.UPPER_UNCERTAINTY, region.above), (codes.LOWER_UNCERTAINTY, region.below)):
+        figure, percent = _figure(100.0 * value), concept(codes.PERCENT)
+        reach.append(sr.NumContentItem(concept(name), figure, percent, relationship_type=_HAS_PROPERTIES))
+    return reach
+
+
+def _spread(roi: Roi, result: "PerfusionResult", of_map: dict[str, Any]) -> list[sr.Measurement]:
+    """How far the networks of an ensemble disagree about a mean."""
+    known = result.perfusion.uncertainty
+    region = known.regions.get(str(roi.name)) if known is not None else None
+    if region is None:
+        return []
+    return [sr.Measurement(concept(codes.MEMBER_SPREAD), _figure(100.0 * region.spread), **of_map)]
+
+
+def _distance(result: "PerfusionResult", context: ResultContext) -> list[sr.Measurement]:
+    """How far the CT is from the training of the model, whether that is a finding or not."""
+    domain = result.perfusion.domain
+    if domain is None:
+        return []
+    maker = next(function_rois(result.regions, context))
+    algorithm = _algorithm(maker.made_by, maker.family, context)
+    unit = concept(codes.NO_UNITS)
+    return [sr.Measurement(concept(codes.DOMAIN_DISTANCE), _figure(domain.score), unit=unit, algorithm_id=algorithm)]
 
 
 def _algorithm(model: ModelIdentity, family: CodedTerm, context: ResultContext) -> sr.AlgorithmIdentification:
@@ -240,6 +281,17 @@ def _warning(context: ResultContext) -> str:
             "Perfusion is relative: 100 % is the mean over both lungs of this patient; patients cannot be compared.",
         )
     )
+
+
+def _uncertainty(result: "PerfusionResult") -> list[sr.TextContentItem]:
+    """What intervals and distance promise, and what they do not; nothing for engines without either."""
+    known, domain = result.perfusion.uncertainty, result.perfusion.domain
+    sentences = []
+    if known is not None:
+        sentences.append(known.statement())
+    if domain is not None:
+        sentences.append(domain.statement())
+    return [_text(codes.UNCERTAINTY, " ".join(sentences))] if sentences else []
 
 
 def _findings(findings: Iterable[Finding], absent: Iterable[str]) -> list[sr.TextContentItem]:

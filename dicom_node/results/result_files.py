@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dicom_node.durable_files import write_json, written_durably
+from dicom_node.results.uncertainty_files import domain_of, uncertainty_arrays, uncertainty_facts, uncertainty_of
 from inference.anatomy import Lobe
 from inference.engine import FoundLobes, PerfusionResult
 from inference.execution import ExecutionRecord
@@ -76,6 +77,7 @@ def write_result(path: Path, result: PerfusionResult) -> None:
         perfusion=result.perfusion.values,
         high=np.packbits(result.regions.high),
         low=np.packbits(result.regions.low),
+        **uncertainty_arrays(result.perfusion),
     )
     facts = {
         "grid": _grid_facts(result.lobes.grid),
@@ -87,6 +89,7 @@ def write_result(path: Path, result: PerfusionResult) -> None:
         "findings": [asdict(finding) for finding in result.findings],
         "excluded_sha256": result.excluded_sha256,
         "execution": [asdict(record) for record in result.execution],
+        **uncertainty_facts(result.perfusion),
     }
     write_json(path.with_suffix(".json"), facts)
 
@@ -99,7 +102,9 @@ def read_result(path: Path) -> PerfusionResult:
         labels = arrays["labels"]
         high, low = (_unpacked(arrays[name], grid) for name in ("high", "low"))
         lobes = LobeMap(labels, grid, ModelIdentity(**facts["segmenter"]))
-        perfusion = PerfusionMap(arrays["perfusion"], lobes.lungs, grid, ModelIdentity(**facts["model"]))
+        known = uncertainty_of(facts, arrays, grid.frame_of_reference_uid)
+        maker = ModelIdentity(**facts["model"])
+        perfusion = PerfusionMap(arrays["perfusion"], lobes.lungs, grid, maker, known, domain_of(facts))
     rule = FunctionRule(**{**facts["rule"], "basis": FunctionBasis(facts["rule"]["basis"])})
     return PerfusionResult(
         source=_source(facts["source"]),

@@ -62,6 +62,12 @@ from inference.volumes import FunctionRule
 from inference.weights.model_store import ModelStore
 
 
+_NO_PRODUCT = {
+    "densitometric": "the densitometric baseline is not validated",
+    "bundle": "a model bundle is for research (qualification in its manifest)",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
     """Everything the node needs to know about its site."""
@@ -234,8 +240,8 @@ def _contradictions(site: SiteFile) -> tuple[str, ...]:
     if site.inference.perfusion == "network" and site.inference.model_folder is None:
         problems.append("inference.model_folder: needed when perfusion = 'network'")
     problems += [f"quality.{problem}" for problem in policy_problems(site.quality.severities, site.quality.ranges())]
-    if site.objects.content_qualification == "PRODUCT" and site.inference.perfusion == "densitometric":
-        problems.append("objects.content_qualification: the densitometric baseline is not validated and no product")
+    if site.objects.content_qualification == "PRODUCT" and site.inference.perfusion != "network":
+        problems.append(f"objects.content_qualification: {_NO_PRODUCT[site.inference.perfusion]} and no product")
     problems += rule_mistakes(site.rules)
     known = {peer.name for peer in (*site.peers, *site.destinations)}
     if (asked := site.completeness.count_from) and asked not in known:
@@ -428,6 +434,7 @@ def _engine(section: InferenceSection, base: Path, data_dir: Path) -> EngineSett
         lungmask_precision=section.lungmask_precision,
         perfusion=section.perfusion,
         model_folder=section.model_folder and base / section.model_folder,
+        trusted_keys=tuple(base / key for key in section.trusted_keys),
         device=section.device,
         function_rule=RULES[rule] if isinstance(rule, str) else FunctionRule(**rule.model_dump()),
     )

@@ -211,8 +211,9 @@ class InferenceSection(Section):
     r231_weights: Path | None = None
     ltrclobes_weights: Path | None = None
     lungmask_precision: Literal["exact", "fast"] = "exact"
-    perfusion: Literal["densitometric", "network"] = "densitometric"
+    perfusion: Literal["bundle", "densitometric", "network"] = "densitometric"
     model_folder: Path | None = None
+    trusted_keys: list[Path] = []
     device: Literal["auto", "cpu", "cuda"] = "auto"
     function_rule: str | FunctionRuleSection = "median"
     subtract_structures: list[str] = []

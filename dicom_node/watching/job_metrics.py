@@ -22,6 +22,7 @@ from dicom_node.settings.config import NodeSettings
 from dicom_node.watching.job_watch import JobWatch
 from inference.errors import InferenceError
 from inference.model_card import ModelCard
+from inference.models.shipped import read_chosen_bundle
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -128,11 +129,13 @@ class LookedUp:
 
 
 def model_label(settings: NodeSettings) -> str:
-    """Which model makes the maps of this node; its card is read, its weights are not."""
+    """Which model makes the maps of this node, or the code of what is wrong with it."""
     engine = settings.engine
-    if engine.perfusion == "densitometric" or engine.model_folder is None:
+    if engine.perfusion == "densitometric" or (engine.perfusion == "network" and engine.model_folder is None):
         return "densitometric"
     try:
+        if engine.perfusion == "bundle" or engine.model_folder is None:
+            return read_chosen_bundle(engine.model_folder, engine.trusted_keys).identity.label()
         return ModelCard.read(engine.model_folder).identity.label()
     except InferenceError as fault:
         return fault.code

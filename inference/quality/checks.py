@@ -3,7 +3,7 @@
     CT ─▶ lobes:    pixels · coverage · slices · labels · missing · volumes · shares · order · fissures · density
                     then on a coarse thorax: pieces · place · agreement · opacities · mediastinum · midline · sides ·
                     axes · patient
-    map ─▶ regions: promises · spread · regions
+    map ─▶ regions: promises · spread · domain · members · regions
     networks:       execution
 
 A check measures and compares; it does not print and does not stop anything. What is measured, limits and severities
@@ -27,7 +27,14 @@ from inference.quality.lobes import (
     check_volumes,
 )
 from inference.quality.lungs import check_agreement, check_mediastinum, check_midline, check_opacities, check_place
-from inference.quality.maps import check_execution, check_promises, check_regions, check_spread
+from inference.quality.maps import (
+    check_domain,
+    check_execution,
+    check_members,
+    check_promises,
+    check_regions,
+    check_spread,
+)
 from inference.quality.patient import (
     check_breath,
     check_contrast,
@@ -114,4 +121,9 @@ def check_map(perfusion: PerfusionMap, policy: QualityPolicy = BY_THE_TABLE) -> 
     findings = check_promises(perfusion, policy)
     if any(finding.code in ("MAP_NOT_FINITE", "MAP_EMPTY") for finding in findings):
         return findings
-    return findings + check_spread(perfusion, policy)
+    return (
+        *findings,
+        *check_spread(perfusion, policy),
+        *check_domain(perfusion, policy),
+        *check_members(perfusion, policy),
+    )

@@ -1,13 +1,23 @@
-"""Checks of the map and the regions cut from it: the promises of their types, and a spread that makes sense."""
+"""Checks of the map and the regions cut from it: the promises of their types, and a spread that makes sense.
+
+A map of an ensemble is also asked how far its networks disagree, and one of a model that knows its training how far the
+CT is from it (`fingerprint`). Other maps have nothing to say to that and get no finding.
+"""
+
+from math import isnan
 
 import numpy as np
 
 from inference.execution import ExecutionRecord, Rung
+from inference.fingerprint import Deviation
 from inference.quality.findings import Findings, Severity
 from inference.quality.policy import BY_THE_TABLE, QualityPolicy
 from inference.volumes import FunctionRegions, LobeMap, PerfusionMap
 
 PEAK_PERCENTILE = 99.9
+MOST_NAMED = 3
+"""Statistics that a finding names, the furthest first."""
+HU = "[hnsf'U]"
 
 
 def check_promises(perfusion: PerfusionMap, policy: QualityPolicy) -> Findings:
@@ -41,6 +51,40 @@ def check_spread(perfusion: PerfusionMap, policy: QualityPolicy) -> Findings:
         f"The map reaches {100.0 * peak:.0f} % of the lung mean; dense lung (ground glass, a lesion) can do that."
     )
     return findings + policy.judge("MAP_PEAK", peak, sentence)
+
+
+def check_domain(perfusion: PerfusionMap, policy: QualityPolicy) -> Findings:
+    """How far the CT is from the training of the model, for a model that knows."""
+    domain = perfusion.domain
+    if domain is None:
+        return ()
+    leading = "; ".join(_deviation(deviation) for deviation in domain.deviations[:MOST_NAMED])
+    sentence = (
+        f"The CT is {domain.score:.2f} times as far as the limit from those that the model was trained on "
+        f"({domain.trained_on.rstrip('.')}). Furthest: {leading}. Intervals calibrated there do not hold for it."
+    )
+    return policy.judge("OUT_OF_DOMAIN", domain.score, sentence)
+
+
+def check_members(perfusion: PerfusionMap, policy: QualityPolicy) -> Findings:
+    """How far the networks of an ensemble disagree, by what is usual for them."""
+    uncertainty = perfusion.uncertainty
+    if uncertainty is None or uncertainty.interval is None or not uncertainty.interval.usual_spread > 0.0:
+        return ()
+    usual = uncertainty.interval.usual_spread
+    ratio = uncertainty.mean_spread / usual
+    sentence = (
+        f"The networks of the ensemble differ by {100.0 * uncertainty.mean_spread:.1f} % of the lung mean on average, "
+        f"{ratio:.2f} times of what 95 % of the patients of their study do not exceed ({100.0 * usual:.1f} %)."
+    )
+    return policy.judge("MEMBERS_DISAGREE", ratio, sentence)
+
+
+def _deviation(deviation: Deviation) -> str:
+    name = deviation.name.replace("_", " ")
+    unit = "" if deviation.unit == "1" else f" {deviation.unit.replace(HU, 'HU')}"
+    got = "unknown" if isnan(deviation.measured) else f"{deviation.measured:.4g}{unit}"
+    return f"{name} {got} (usual {deviation.low:.4g} to {deviation.high:.4g})"
 
 
 def check_regions(

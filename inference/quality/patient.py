@@ -150,15 +150,26 @@ def check_metal(ct: CtVolume, lobes: LobeMap, policy: QualityPolicy) -> Findings
 
 def check_noise(ct: CtVolume, policy: QualityPolicy) -> Findings:
     """Pixel noise in soft tissue, from some slices."""
+    noise_hu = soft_tissue_noise_hu(ct)
+    if noise_hu is None:
+        return ()
+    return policy.judge("PIXEL_NOISE", noise_hu, f"Pixel noise in soft tissue is {noise_hu:.0f} HU.")
+
+
+def soft_tissue_noise_hu(ct: CtVolume, *, apart: int = _NOISE_STEP) -> float | None:
+    """Standard deviation of HU in soft tissue, from pairs of pixels of some slices; None where there is too little.
+
+    Args:
+        ct: HU.
+        apart: pixels between the two of a pair.
+    """
     differences = []
     for k in range(0, ct.grid.shape[0], max(ct.grid.shape[0] // _NOISE_SLICES, 1)):
-        first, second = ct.hu[k][:, :-_NOISE_STEP], ct.hu[k][:, _NOISE_STEP:]
+        first, second = ct.hu[k][:, :-apart], ct.hu[k][:, apart:]
         low, high = SOFT_TISSUE_HU
         both = (first > low) & (first < high) & (second > low) & (second < high)
         differences.append((first - second)[both])
     found: Float[np.ndarray, " n"] = np.concatenate(differences)
     if found.size < 1000:
-        return ()
-    noise_hu = 1.4826 * float(np.median(np.abs(found))) / 2.0**0.5
-    sentence = f"Pixel noise in soft tissue is {noise_hu:.0f} HU."
-    return policy.judge("PIXEL_NOISE", noise_hu, sentence)
+        return None
+    return 1.4826 * float(np.median(np.abs(found))) / float(np.sqrt(2.0))

@@ -182,6 +182,14 @@ _OF_THE_MAP = (
     Check("MAP_PEAK", "99.9th percentile of the map; ground glass can pass it under the densitometric baseline", "1",
           (0.0, 2.0),
           source="supine lung of 20 cm differs by some 50 % from front to back (2.6 % per cm, PMC4294417); widened"),
+    Check("OUT_OF_DOMAIN",
+          "how far the CT is from those that the model was trained on: the largest distance of simple statistics "
+          "(spacing, noise, breath, density, contrast medium), by the limit that the model brings, where it brings one",
+          "1", (0.0, 1.0), source="the model: 1 is what some 5 % of its training patients exceed"),
+    Check("MEMBERS_DISAGREE",
+          "mean spread of the networks of an ensemble over the lungs, by what 95 % of the patients of its study do not "
+          "exceed; of ensembles",
+          "1", (0.0, 1.5)),
     _fixed("REGIONS_OVERLAP", "voxels that are high- and low-functional at once", (0.0, 0.0)),
     _fixed("REGIONS_OUTSIDE_LUNGS", "voxels of functional regions outside the lungs", (0.0, 0.0)),
     Check("REGION_EMPTY", "functional regions without a voxel", "1", (0.0, 0.0)),

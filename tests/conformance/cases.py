@@ -128,5 +128,5 @@ def make_case(datasets: list[Dataset], folder: Path) -> Case:
             dataset.decompress(generate_instance_uid=False)
         dataset.save_as(folder / "ct" / f"{dataset.SOPInstanceUID}.dcm", enforce_file_format=True)
         del dataset.PixelData
-    result = build_engine(EngineSettings()).run(ct)
+    result = build_engine(EngineSettings(perfusion="densitometric")).run(ct)
     return Case(folder, ct, datasets, result, result_context(ct, datasets, result, "settings"))

@@ -36,6 +36,7 @@ COMMANDS = (
     "health",
     "alerts",
     "cohort",
+    "study",
 )
 
 
@@ -46,8 +47,9 @@ def test_all_promised_commands_exist_with_help() -> None:
 
 
 def test_the_commands_of_the_other_room_are_there_and_loaded() -> None:
-    cohort = typer.main.get_command(app).commands["cohort"]  # type: ignore[attr-defined]
-    assert set(cohort.commands) >= {"make", "list", "show"}
+    groups = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert set(groups["cohort"].commands) >= {"make", "list", "show"}
+    assert set(groups["study"].commands) == {"prepare", "run", "status", "report", "export"}
 
 
 @pytest.mark.parametrize("module", ["dicom_node.cli", "dicom_node.__main__"])

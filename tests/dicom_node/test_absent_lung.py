@@ -25,6 +25,7 @@ from inference.quality.findings import Severity
 from tests.conftest import COARSE
 from tests.rt_structures import written
 
+DENSITOMETRIC = {"inference": {"perfusion": "densitometric"}}
 KINDS = ["parametric-map", "structure-set", "segmentation", "report", "summary-pdf"]
 LEFT = ("Lung_L", "Lung_LUL", "Lung_LLL")
 
@@ -33,7 +34,7 @@ LEFT = ("Lung_L", "Lung_LUL", "Lung_LLL")
 def case(tmp_path_factory: pytest.TempPathFactory) -> CaseFolder:
     """A case of a thorax whose left lung is dense, processed by the default engines and passed by our checker."""
     case = CaseFolder(tmp_path_factory.mktemp("data") / "cases" / "case", tell=lambda step: None)
-    settings = with_order(parse_settings({}), KINDS, "generic")
+    settings = with_order(parse_settings(DENSITOMETRIC), KINDS, "generic")
     for number, dataset in enumerate(ct_instances(draw_thorax(COARSE, variant=ThoraxVariant.ONE_LUNG).ct)):
         written(dataset, case.received / f"{number:04d}.dcm")
     for stage in (Stage.READ, Stage.SEGMENT, Stage.PERFUSE, Stage.ENCODE, Stage.CHECK):
@@ -124,7 +125,7 @@ def test_an_invented_left_lung_in_the_structure_set_is_a_fault(case: CaseFolder,
 )
 def test_the_site_file_decides_what_a_finding_does(case: CaseFolder, stage: Stage, quality, code: str) -> None:
     with pytest.raises(ImplausibleResult) as refused:
-        STAGES[stage](case, parse_settings({"quality": quality}))
+        STAGES[stage](case, parse_settings({**DENSITOMETRIC, "quality": quality}))
     assert set(refused.value.reasons) == {code}
 
 

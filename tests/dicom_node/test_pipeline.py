@@ -34,12 +34,13 @@ from tests.tools import error_lines
 
 RUN = (Stage.READ, Stage.SEGMENT, Stage.PERFUSE, Stage.ENCODE, Stage.CHECK)
 Process = Callable[..., CaseFolder]
+DENSITOMETRIC = {"inference": {"perfusion": "densitometric"}}
 
 
 @pytest.fixture(scope="module")
 def settings() -> NodeSettings:
     kinds = ["parametric-map", "structure-set", "mr-twin", "segmentation", "report"]
-    return with_order(parse_settings({}), kinds, "generic")
+    return with_order(parse_settings(DENSITOMETRIC), kinds, "generic")
 
 
 @pytest.fixture(scope="module")

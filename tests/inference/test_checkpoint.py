@@ -12,6 +12,7 @@ from inference.model_card import CARD_FILE, WEIGHTS_FILE, ModelCard, ModelIdenti
 from inference.networks import ALLOWED_NETWORKS, PerfusionNetwork, build_network
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "AttentionResidualUnet": {"channels": [4, 8], "strides": [2]},
     "AttentionUnet": {"channels": [4, 8], "strides": [2]},
     "BasicUNet": {"features": [4, 4, 8, 8, 8, 4]},
     "DynUNet": {
@@ -104,6 +105,48 @@ def test_weights_of_another_architecture_do_not_fit(tmp_path: Path) -> None:
     change_card(tmp_path, network_arguments={"channels": [4, 16], "strides": [2]})
     with pytest.raises(InvalidModelCard, match="do not fit UNet"):
         load_network(tmp_path)
+
+
+def test_a_card_from_before_there_were_more_channels_is_still_read(tmp_path: Path) -> None:
+    save_model(tmp_path, tiny_network())
+    path = tmp_path / CARD_FILE
+    fields = json.loads(path.read_text())
+    assert fields.pop("channels") == ["hu", "lungs"]
+    assert fields.pop("lungwise") is False
+    path.write_text(json.dumps(fields))
+    assert ModelCard.read(tmp_path) == load_network(tmp_path).card
+    assert ModelCard.read(tmp_path).channels == ("hu", "lungs")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"channels": ["hu", "vesselness"]}, "vesselness"),
+        ({"channels": ["hu", "hu"]}, "each once"),
+        ({"channels": []}, "at least one"),
+        ({"channels": [["hu"]]}, "channels"),
+        ({"lungwise": "yes"}, "lungwise"),
+    ],
+)
+def test_a_card_that_asks_for_what_cannot_be_shown_is_refused(
+    tmp_path: Path, fields: dict[str, Any], reason: str
+) -> None:
+    save_model(tmp_path, tiny_network())
+    change_card(tmp_path, **fields)
+    with pytest.raises(InvalidModelCard, match=reason):
+        ModelCard.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ALLOWED_NETWORKS)
+def test_every_allowed_network_is_saved_and_loaded_with_all_its_weights(tmp_path: Path, name: str) -> None:
+    """DynUNet has every block under two names; on disk each tensor lies once."""
+    saved = build_network(card(name))
+    save_model(tmp_path, saved)
+    loaded = load_network(tmp_path).body.state_dict()
+    for key, tensor in saved.body.state_dict().items():
+        assert torch.equal(loaded[key], tensor), key
+    content = (tmp_path / WEIGHTS_FILE).read_bytes()
+    assert len(content) < 4 * sum(tensor.numel() for tensor in saved.body.parameters()) + 40_000
 
 
 @pytest.mark.parametrize("missing", [CARD_FILE, WEIGHTS_FILE])

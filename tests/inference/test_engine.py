@@ -101,9 +101,9 @@ def test_all_sentences_of_a_code_that_several_lobes_have_are_in_the_reason(thora
     assert "LUL lies" in refused.value.reasons["LOBE_ORDER"]
 
 
-def test_the_default_engine_needs_no_weights_and_finds_the_poorly_perfused_region() -> None:
+def test_the_baseline_needs_no_weights_and_finds_the_poorly_perfused_region() -> None:
     thorax = draw_thorax()
-    engine = build_engine(EngineSettings())
+    engine = build_engine(EngineSettings(perfusion="densitometric"))
     result = engine.run(thorax.ct)
     region = thorax.low_region & result.lobes.lungs
     assert result.perfusion.values[region].mean() < 0.6
@@ -141,12 +141,12 @@ def test_a_network_engine_without_a_folder_says_what_to_do() -> None:
 
 
 def test_the_digest_changes_with_what_shapes_a_result_and_with_nothing_else() -> None:
-    plain = EngineSettings()
+    plain = EngineSettings(perfusion="densitometric")
     same = (
         replace(plain, device="cpu"),
         replace(plain, model_folder=Path("elsewhere")),
         replace(plain, lungmask_batch_size=8),
-        EngineSettings(),
+        EngineSettings(perfusion="densitometric"),
     )
     other = (
         replace(plain, lobes="lungmask"),
@@ -161,12 +161,14 @@ def test_the_digest_changes_with_what_shapes_a_result_and_with_nothing_else() ->
 
 def test_the_digest_is_the_same_in_every_process() -> None:
     """Pinned: a new value gives every result new UIDs, which must be meant."""
-    assert EngineSettings().settings_digest() == "68b2a16b96afd01d395db1b00e25d486a327eea018abb511e8c250d8bed6585b"
+    baseline = EngineSettings(perfusion="densitometric")
+    assert baseline.settings_digest() == "68b2a16b96afd01d395db1b00e25d486a327eea018abb511e8c250d8bed6585b"
 
 
-def test_importing_and_building_the_default_engine_loads_no_network_library() -> None:
+def test_importing_and_building_the_baseline_loads_no_network_library() -> None:
     program = (
-        "import sys, json; from inference.engine import EngineSettings, build_engine; build_engine(EngineSettings());"
+        "import sys, json; from inference.engine import EngineSettings, build_engine; "
+        "build_engine(EngineSettings(perfusion='densitometric'));"
         "print(json.dumps([name for name in ('torch', 'monai', 'lungmask') if name in sys.modules]))"
     )
     root = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from inference.model_card import ModelCard, ModelIdentity
 from inference.network_perfusion import NetworkPerfusion, smaller_window
 from inference.networks import PerfusionNetwork, build_network
 from inference.phantom.thorax import draw_thorax
-from inference.preprocessing import network_input, onto_ct
+from inference.preprocessing import network_input, onto_ct, window_padding
 from inference.quality.checks import Severity, check_map
 from inference.volumes import CtVolume, LobeMap, SeriesReference
 
@@ -183,6 +183,22 @@ def test_lobes_of_another_grid_are_a_bug_that_shows() -> None:
     _, lobes = patient(flipped(GRID, 0))
     with pytest.raises(GridMismatch):
         seeing_network(a_card()).predict(ct, lobes)
+
+
+def test_a_patient_lies_in_the_middle_of_the_window_as_in_training() -> None:
+    class Witness(FirstChannel):
+        seen: torch.Tensor
+
+        def forward(self, channels: torch.Tensor) -> torch.Tensor:
+            self.seen = channels
+            return super().forward(channels)
+
+    body, card = Witness(), replace(a_card(), window_size=(40, 33, 36), channels=("lungs", "height", "hu"))
+    ct, lobes = patient(GRID)
+    NetworkPerfusion(PerfusionNetwork(card, body), device="cpu").predict(ct, lobes)
+    channels = network_input(ct, lobes, card).channels
+    padding = window_padding(channels.shape[1:], card.window_size)
+    np.testing.assert_array_equal(body.seen[0].numpy(), np.pad(channels, ((0, 0), *padding)))
 
 
 # When memory runs out

@@ -44,6 +44,7 @@ minimum_free_mb = 100
 [work]
 retry_delays_s = [1, 1, 1]
 [inference]
+perfusion = "densitometric"
 subtract_structures = ["GTV.*"]
 [log]
 format = "json"

@@ -3,12 +3,21 @@
 import json
 from pathlib import Path
 
+import pytest
 from pydicom import Dataset, dcmread
 
 from dicom_node.objects.kinds import ObjectKind
 from inference.ct.instances import ct_instances
 from inference.phantom.thorax import ThoraxVariant, draw_thorax
 from tests.running_node import perfnode, save_instances
+
+
+@pytest.fixture
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The option for a site whose map is the baseline's: quick, and with known values."""
+    site = tmp_path_factory.mktemp("site") / "site.toml"
+    site.write_text('[inference]\nperfusion = "densitometric"\n')
+    return "--config", str(site)
 
 
 def test_demo_brings_map_structure_set_picture_and_table(tmp_path: Path) -> None:
@@ -27,11 +36,13 @@ def test_demo_fails_when_the_ct_has_no_lungs(tmp_path: Path) -> None:
     assert "LUNGS_NOT_FOUND" in done.stdout
 
 
-def test_processing_twice_in_two_processes_gives_the_same_bytes(tmp_path: Path, thorax_files: list[Path]) -> None:
+def test_processing_twice_in_two_processes_gives_the_same_bytes(
+    tmp_path: Path, thorax_files: list[Path], baseline: tuple[str, str]
+) -> None:
     made = []
     for name in ("one", "two"):
         out = tmp_path / name
-        done = perfnode("process", str(thorax_files[0].parent), "--out", str(out), "--object", "all")
+        done = perfnode("process", str(thorax_files[0].parent), "--out", str(out), "--object", "all", *baseline)
         assert done.returncode == 0, done.stdout + done.stderr
         made.append({path.name: path.read_bytes() for path in out.iterdir()})
     several = (ObjectKind.MR_TWIN, ObjectKind.SEGMENTATION)
@@ -43,9 +54,10 @@ def test_processing_twice_in_two_processes_gives_the_same_bytes(tmp_path: Path, 
 
 
 def test_check_finds_nothing_in_our_objects_and_a_planted_fault_in_one_of_them(
-    tmp_path: Path, thorax_files: list[Path]
+    tmp_path: Path, thorax_files: list[Path], baseline: tuple[str, str]
 ) -> None:
-    assert perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path), "--object", "all").returncode == 0
+    made = perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path), "--object", "all", *baseline)
+    assert made.returncode == 0
     clean = perfnode("check", str(tmp_path), str(thorax_files[0].parent))
     assert clean.returncode == 0, clean.stdout + clean.stderr
     structures = dcmread(tmp_path / "structure-set.dcm")
@@ -58,24 +70,28 @@ def test_check_finds_nothing_in_our_objects_and_a_planted_fault_in_one_of_them(
     assert "ROI_NAME_REPEATED" in {fault["code"] for fault in listed["faults"]}
 
 
-def test_process_refuses_a_report_without_what_it_refers_to(tmp_path: Path, thorax_files: list[Path]) -> None:
-    done = perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path / "out"), "--object", "report")
+def test_process_refuses_a_report_without_what_it_refers_to(
+    tmp_path: Path, thorax_files: list[Path], baseline: tuple[str, str]
+) -> None:
+    done = perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path), "--object", "report", *baseline)
     assert done.returncode == 2
     assert "must be ordered too" in done.stderr
 
 
-def test_process_says_in_one_line_why_a_series_is_refused(tmp_path: Path, thorax_instances: list[Dataset]) -> None:
+def test_process_says_in_one_line_why_a_series_is_refused(
+    tmp_path: Path, thorax_instances: list[Dataset], baseline: tuple[str, str]
+) -> None:
     save_instances(thorax_instances[:5], tmp_path / "ct")
-    done = perfnode("process", str(tmp_path / "ct"), "--out", str(tmp_path / "out"))
+    done = perfnode("process", str(tmp_path / "ct"), "--out", str(tmp_path / "out"), *baseline)
     assert done.returncode == 2
     assert done.stderr.startswith("TOO_FEW_SLICES: The series has 5 slice(s)")
     assert not (tmp_path / "out").exists()
 
 
 def test_objects_say_that_they_are_research_and_that_the_engines_are_approximate(
-    tmp_path: Path, thorax_files: list[Path]
+    tmp_path: Path, thorax_files: list[Path], baseline: tuple[str, str]
 ) -> None:
-    done = perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path))
+    done = perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path), *baseline)
     assert "not a trained network" in done.stdout
     assert "pproximate" in done.stdout
     perfusion = dcmread(tmp_path / "parametric-map.dcm", stop_before_pixels=True)

@@ -76,7 +76,7 @@ def test_another_rule_gives_a_result_that_supersedes_and_the_same_rule_the_same_
         assert len(first) == len(kinds) + 1  # two segmentations
         node.stop()
         site = node.site_file.read_text().replace(str(kinds), str([*kinds, "summary-image"]))
-        node.site_file.write_text(site + '[inference]\nfunction_rule = "quartiles"\n')
+        node.site_file.write_text(site.replace("[inference]", '[inference]\nfunction_rule = "quartiles"'))
         for path in pacs.instances():
             path.unlink()
         node.start()

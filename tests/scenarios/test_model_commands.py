@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from dicom_node.cli import app
 from dicom_node.errors import NodeError
-from inference.errors import InferenceError, ModelStoreUnwritable
+from inference.errors import InferenceError, ModelAltered, ModelSignerUnknown, ModelStoreUnwritable
 from tests.peers import free_port
 from tests.running_node import perfnode
+from tests.stand_in_models import stand_in_bundle
 from tests.stand_in_weights import nnunet_folder
 
 LOBES = "totalsegmentator-lobes"
@@ -22,7 +23,9 @@ LOBES = "totalsegmentator-lobes"
 
 @pytest.fixture
 def site(tmp_path: Path) -> str:
-    (tmp_path / "site.toml").write_text('[inference]\nlobes = "totalsegmentator"\ndevice = "cpu"\n')
+    (tmp_path / "site.toml").write_text(
+        '[inference]\nlobes = "totalsegmentator"\nperfusion = "densitometric"\ndevice = "cpu"\n'
+    )
     return str(tmp_path / "site.toml")
 
 
@@ -144,7 +147,9 @@ def test_without_weights_neither_node_nor_offline_run_opens_a_connection(
     tmp_path: Path, command: str, lobes: str, thorax_files: list[Path]
 ) -> None:
     port = free_port()
-    (tmp_path / "site.toml").write_text(f'[node]\nport = {port}\n[inference]\nlobes = "{lobes}"\n')
+    (tmp_path / "site.toml").write_text(
+        f'[node]\nport = {port}\n[inference]\nlobes = "{lobes}"\nperfusion = "densitometric"\n'
+    )
     series = (str(thorax_files[0].parent), "--out", str(tmp_path / "out")) if command == "process" else ()
     done, connections, processes = watched(tmp_path, command, *series, "--config", str(tmp_path / "site.toml"))
     assert done.returncode == 2
@@ -157,5 +162,32 @@ def test_without_weights_neither_node_nor_offline_run_opens_a_connection(
 def test_help_says_what_each_command_does() -> None:
     done = perfnode("models", "--help")
     assert done.returncode == 0
-    for word in ("list", "import", "fetch", "remove", "verify"):
+    for word in ("list", "show", "import", "fetch", "remove", "verify", "keygen"):
         assert word in done.stdout
+
+
+def test_a_site_makes_a_key_trusts_it_and_looks_at_a_bundle_signed_with_it(tmp_path: Path) -> None:
+    key = tmp_path / "ward.pem"
+    made = models("keygen", str(key))
+    assert made.exit_code == 0, made.output
+    assert models("keygen", str(key)).exit_code != 0
+    manifest = stand_in_bundle(tmp_path / "stand-in", key)
+    assert manifest.key_id in made.stdout
+    site = tmp_path / "site.toml"
+    site.write_text('[inference]\nperfusion = "densitometric"\n')
+    refused = models("show", str(tmp_path / "stand-in"), "--config", str(site)).exception
+    assert isinstance(refused, ModelSignerUnknown)
+    site.write_text('[inference]\nperfusion = "bundle"\nmodel_folder = "stand-in"\ntrusted_keys = ["ward.pem.pub"]\n')
+    shown = models("show", "--config", str(site))
+    assert shown.exit_code == 0, shown.output
+    for words in ("stand-in 0", manifest.content_sha256(), manifest.key_id, "RESEARCH", "# Stand-in"):
+        assert words in shown.stdout
+    assert json.loads(models("show", "--json", "--config", str(site)).stdout)["name"] == "stand-in 0"
+    listed = json.loads(models("list", "--json", "--config", str(site)).stdout)["perfusion"]
+    assert (listed["name"], listed["weights"]) == ("stand-in 0", manifest.content_sha256())
+    verified = models("verify", "--config", str(site))
+    assert (verified.exit_code, "stand-in 0 is intact" in verified.stdout) == (0, True)
+    (tmp_path / "stand-in" / "models" / "model.pt").touch()
+    assert isinstance(models("verify", "--config", str(site)).exception, ModelAltered)
+    problem = json.loads(models("list", "--json", "--config", str(site)).stdout)["perfusion"]["problem"]
+    assert problem.startswith("MODEL_ALTERED")

@@ -1,5 +1,6 @@
 """Models by configuration: a network's objects name its weights; what must not be used stops process and start."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,13 @@ import pytest
 import torch
 from pydicom import dcmread
 
+from dicom_node.objects import codes
 from inference.checkpoint import save_model
 from inference.model_card import WEIGHTS_FILE, ModelCard, ModelIdentity
+from inference.models.manifest import ModelManifest
 from inference.networks import build_network
 from tests.running_node import perfnode
+from tests.stand_in_models import CAVEAT, stand_in_bundle, stand_in_key
 
 
 @pytest.fixture
@@ -76,3 +80,47 @@ def test_a_node_without_the_weights_it_needs_says_what_to_do(tmp_path: Path) -> 
     assert done.returncode == 2
     assert "MODEL_NOT_FOUND" in done.stderr
     assert "Correct the path" in done.stderr
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> ModelManifest:
+    """A signed bundle of random networks in `tmp_path/stand-in`, and a site file that trusts its signer."""
+    manifest = stand_in_bundle(tmp_path / "stand-in", stand_in_key(tmp_path))
+    (tmp_path / "site.toml").write_text(
+        '[inference]\nperfusion = "bundle"\nmodel_folder = "stand-in"\n'
+        'trusted_keys = ["site.pem.pub"]\ndevice = "cpu"\n'
+    )
+    return manifest
+
+
+def test_objects_of_a_bundle_name_it_and_its_caveat(
+    tmp_path: Path, bundle: ModelManifest, thorax_files: list[Path]
+) -> None:
+    site = str(tmp_path / "site.toml")
+    done = perfnode("process", str(thorax_files[0].parent), "--out", str(tmp_path / "out"), "--config", site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    perfusion = dcmread(tmp_path / "out" / "parametric-map.dcm")
+    assert f"stand-in 0 ({bundle.content_sha256()[:12]})" in list(perfusion.SoftwareVersions)
+    assert CAVEAT in perfusion.ImageComments
+    assert "RESEARCH" in perfusion.ImageComments
+    assert perfusion.ContentQualification == "RESEARCH"
+    assert codes.METHOD_NETWORK.value in str(perfusion)
+    assert codes.METHOD_DENSITOMETRIC.value not in str(perfusion)
+
+
+def _altered(folder: Path) -> None:
+    (folder / "stand-in" / "docs" / "README.md").write_text("Validated in ten clinics.")
+
+
+def _foreign(folder: Path) -> None:
+    (folder / "site.toml").write_text('[inference]\nperfusion = "bundle"\nmodel_folder = "stand-in"\n')
+
+
+@pytest.mark.parametrize(("change", "code"), [(_altered, "MODEL_ALTERED"), (_foreign, "MODEL_SIGNER_UNKNOWN")])
+def test_a_node_does_not_start_with_a_bundle_that_nobody_it_trusts_has_signed(
+    tmp_path: Path, bundle: ModelManifest, change: Callable[[Path], None], code: str
+) -> None:
+    change(tmp_path)
+    done = perfnode("serve", "--config", str(tmp_path / "site.toml"))
+    assert done.returncode == 2
+    assert code in done.stderr

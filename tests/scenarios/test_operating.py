@@ -32,6 +32,8 @@ port = {port}
 data_dir = "data"
 quiet_period_s = 600.0
 minimum_free_mb = 100
+[inference]
+perfusion = "densitometric"
 [log]
 format = "json"
 [status]

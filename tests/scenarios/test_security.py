@@ -57,7 +57,7 @@ def write_site_file(node: SecureNode, pacs: AeAddress, syslog_port: int) -> None
         f'trusted = "{known.authority}"\n'
         f'[audit.syslog]\ntransport = "tls"\nhost = "localhost"\nport = {syslog_port}\n'
         f'[[destinations]]\nname = "pacs"\nae_title = "PACS"\nhost = "127.0.0.1"\nport = {pacs.port}\ntls = true\n'
-        '[work]\nretry_delays_s = [1, 1, 1]\n[log]\nformat = "json"\n'
+        '[work]\nretry_delays_s = [1, 1, 1]\n[log]\nformat = "json"\n[inference]\nperfusion = "densitometric"\n'
     )
 
 

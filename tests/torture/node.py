@@ -27,6 +27,8 @@ data_dir = "data"
 quiet_period_s = 3600
 minimum_free_mb = 200
 maximum_associations = {associations}
+[inference]
+perfusion = "densitometric"
 [log]
 format = "json"
 """

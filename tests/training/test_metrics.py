@@ -6,7 +6,7 @@ from scipy import stats
 
 from inference.anatomy import Lobe
 from inference.geometry import Grid
-from training.metrics import eroded, function_dice, lobe_means, pearson, rmse, spearman
+from training.metrics import eroded, function_dice, lobe_means, pearson, rmse, spearman, ssim
 
 EVERYWHERE = np.ones((1, 2, 3), bool)
 
@@ -86,3 +86,32 @@ def test_the_end_of_the_grid_is_a_surface() -> None:
     mask = np.ones((9, 9, 9), bool)
     small = eroded(mask, grid((9, 9, 9), (2.0, 2.0, 2.0)), margin_mm=4.0)
     assert np.count_nonzero(small) == 5**3
+
+
+def test_a_map_is_structurally_like_itself_and_not_like_noise() -> None:
+    chance = np.random.default_rng(2)
+    smooth = np.add.outer(np.linspace(0, 1, 20), np.add.outer(np.linspace(0, 1, 16), np.linspace(0, 1, 18)))
+    mask = np.zeros(smooth.shape, bool)
+    mask[3:-3, 3:-3, 3:-3] = True
+    assert ssim(smooth, smooth, mask) == pytest.approx(1.0)
+    assert ssim(chance.random(smooth.shape), smooth, mask) < 0.5
+
+
+def test_structure_is_compared_inside_the_mask_only() -> None:
+    values = np.random.default_rng(2).random((14, 15, 16))
+    mask = np.zeros(values.shape, bool)
+    mask[4:9, 4:9, 4:9] = mask[2:5, 2:5, 10:13] = True  # a box round both holds voxels outside
+    assert ssim(np.where(mask, values, 99.0), values, mask) == pytest.approx(1.0)
+
+
+def test_the_range_is_that_of_the_reference() -> None:
+    """The same small error weighs less where the reference has a larger range."""
+    chance = np.random.default_rng(4)
+    mask = np.ones((12, 12, 12), bool)
+    values, error = chance.random(mask.shape), 0.2 * chance.standard_normal(mask.shape)
+    assert ssim(values + error, values, mask) == pytest.approx(ssim(10 * (values + error), 10 * values, mask))
+    assert ssim(10 * values + error, 10 * values, mask) > ssim(values + error, values, mask)
+
+
+def test_a_reference_without_perfusion_has_no_structure() -> None:
+    assert np.isnan(ssim(line(1, 2, 3, 4, 5, 6), line(0, 0, 0, 0, 0, 0), EVERYWHERE))

@@ -1,24 +1,23 @@
-"""How far the making of a cohort is: a bar with time to go and names at work, or plain lines off a terminal."""
+"""How far the making of patients, or of cases, is: a bar with time to go and names at work, or plain lines."""
 
 import statistics
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from training.insilico.files.cohort import MakingResult
 from training.insilico.files.workers import Ended, Started
-from training.insilico.patient_id import PatientId
 
 
 class MakingProgress:
-    """Shows what `make_cohort` tells; a context manager."""
+    """Shows what `make_cohort`, or `prepare_cases`, tells; a context manager."""
 
     def __init__(self, console: Console, patients: int) -> None:
         self._console = console
-        self._at_work: list[PatientId] = []
+        self._at_work: list[Any] = []
         self._done = 0
         self._patients = patients
         self._bar = Progress(
@@ -51,7 +50,7 @@ class MakingProgress:
         # The bar counts what this run has to do, or the time to go would be too short.
         self._bar.reset(self._task, total=self._patients - whole)
 
-    def tell(self, event: Started[PatientId] | Ended[PatientId]) -> None:
+    def tell(self, event: Started[Any] | Ended[Any]) -> None:
         """A patient was begun or ended."""
         if isinstance(event, Started):
             self._at_work.append(event.task)

@@ -192,7 +192,7 @@ from dicom_node.results.summary import draw_summary, summary_pdf
 from inference.engine import EngineSettings, build_engine
 from inference.phantom.thorax import DEFAULT_GRID, draw_thorax
 ct = draw_thorax(DEFAULT_GRID.with_spacing((6.0, 4.0, 4.0))).ct
-result = build_engine(EngineSettings()).run(ct)
+result = build_engine(EngineSettings(perfusion="densitometric")).run(ct)
 folder = Path(sys.argv[1])
 draw_summary(ct, result, folder / "page.png")
 (folder / "page.pdf").write_bytes(summary_pdf(ct, result, "Patient ID P001"))

@@ -24,6 +24,7 @@ from dicom_node.watching.job_watch import JobWatch
 from dicom_node.watching.node_checks import DISK, OLDEST_JOB, Check, failed, passed
 from dicom_node.watching.status_page import StatusPage
 from tests.peers import free_port
+from tests.stand_in_models import stand_in_bundle, stand_in_key
 
 COUNTING = """
 import sys
@@ -257,7 +258,14 @@ def test_without_a_gpu_nothing_is_said_of_gpus() -> None:
 
 
 def test_the_model_is_named_by_its_card(tmp_path: Path) -> None:
-    assert model_label(settings_of(tmp_path)) == "densitometric"
+    baseline = parse_settings({"inference": {"perfusion": "densitometric"}}, base=tmp_path)
+    assert model_label(baseline) == "densitometric"
+    absent = parse_settings({"inference": {"perfusion": "bundle", "model_folder": "none"}}, base=tmp_path)
+    assert model_label(absent) == "MODEL_NOT_FOUND"
+    key = stand_in_key(tmp_path)
+    manifest = stand_in_bundle(tmp_path / "stand-in", key)
+    chosen = {"perfusion": "bundle", "model_folder": "stand-in", "trusted_keys": [f"{key.name}.pub"]}
+    assert model_label(parse_settings({"inference": chosen}, base=tmp_path)) == manifest.identity().label()
 
 
 def test_every_metric_has_a_name_of_ours_and_a_meaning() -> None:

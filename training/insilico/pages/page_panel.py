@@ -10,12 +10,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 
 from inference.anatomy import Lobe
+from training.drawing.palette import LOBE_COLOURS
 from training.insilico.pages.page_sheet import (
     EDGE_MM,
     FAINT,
     HEIGHT_MM,
     LINE_MM,
-    LOBE_COLOURS,
     PANEL_MM,
     PAPER,
     TOP_MM,

@@ -5,16 +5,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from inference.anatomy import Lobe
-
 LABEL = "IN SILICO – NO PATIENT"
 WARNING = "Invented anatomy, disease and images. Figures on it are never comparable with clinical ones."
 WIDTH_MM, HEIGHT_MM, DPI = 440.0, 272.0, 110
 EDGE_MM, TOP_MM, GAP_MM, PANEL_MM, LINE_MM = 8.0, 28.0, 3.0, 96.0, 3.9
 """Margin at both sides; where pictures begin; between them; width of the panel at the right; between its lines."""
 PAPER, INK, FAINT, BAND = "#15181d", "#e8eaed", "#9aa3ad", "#0b6e6e"
-LOBE_COLOURS = {Lobe.RUL: "#56b4e9", Lobe.RML: "#f0e442", Lobe.RLL: "#009e73", Lobe.LUL: "#e69f00", Lobe.LLL: "#cc79a7"}
-"""After Okabe and Ito: told apart by colour-blind readers too."""
 DISEASE_COLOURS = ("#4dd2ff", "#7ee787", "#ff7bd5", "#ffffff", "#ffb86b", "#b8a1ff", "#f4ff61", "#ff6b6b")
 SETTINGS = {"text.color": INK, "font.family": "DejaVu Sans"}
 """Of matplotlib, beside its own defaults; DejaVu Sans comes with it."""

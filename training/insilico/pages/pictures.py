@@ -15,7 +15,7 @@ import matplotlib.style
 import numpy as np
 from jaxtyping import Float32
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
@@ -23,6 +23,7 @@ from inference.anatomy import Lobe
 from inference.geometry import Grid
 from inference.images import Interpolation, resample
 from inference.volumes import CtVolume
+from training.drawing.palette import GREYS, LOBE_COLOURS, PERFUSION_MAP, PERFUSION_RANGE
 from training.insilico.files.patient_files import PatientFolder
 from training.insilico.pages.page_panel import draw_arteries, draw_facts
 from training.insilico.pages.page_sheet import (
@@ -33,7 +34,6 @@ from training.insilico.pages.page_sheet import (
     GAP_MM,
     HEIGHT_MM,
     INK,
-    LOBE_COLOURS,
     PANEL_MM,
     PAPER,
     SETTINGS,
@@ -46,13 +46,7 @@ from training.insilico.patient import Truth
 
 WINDOW_HU = (-1350.0, 150.0)
 """The usual lung window: centre -600, width 1500."""
-GREYS = LinearSegmentedColormap.from_list("greys", ["#000000", "#b4b8be"])
-"""Soft tissue is at the bright end of a lung window; white, it would outshine everything else on a dark page."""
-PERFUSION_RANGE = (0.0, 2.0)
-"""Of the lung mean, from the first to the last colour."""
 RULER_MM = 50.0
-COLOUR_MAP = "inferno"
-"""Even to the eye, right for colour-blind readers, brighter for more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +142,7 @@ def _draw_cut(axes: Axes, column: str, shown: Shown, view: View, colours: Mappin
         array, grid = (truth.perfusion, truth.grid) if column == "true perfusion" else (shown.spect, shown.spect_grid)
         values = view.of(array, grid, outside=0.0)
         axes.imshow(
-            values, cmap=COLOUR_MAP, vmin=PERFUSION_RANGE[0], vmax=PERFUSION_RANGE[1], extent=view.extent,
+            values, cmap=PERFUSION_MAP, vmin=PERFUSION_RANGE[0], vmax=PERFUSION_RANGE[1], extent=view.extent,
             interpolation="bilinear",
         )  # fmt: skip
         _outline(axes, lungs, view, "#ffffff", 0.6)
@@ -180,7 +174,7 @@ def _draw_letters(axes: Axes, view: View) -> None:
 
 def _draw_bar(sheet: Sheet, x: float, y: float, width: float) -> None:
     bar = sheet.axes(x, y, width, 3.0)
-    bar.imshow(np.linspace(0.0, 1.0, 256)[None], cmap=COLOUR_MAP, aspect="auto", extent=(*PERFUSION_RANGE, 0.0, 1.0))
+    bar.imshow(np.linspace(0.0, 1.0, 256)[None], cmap=PERFUSION_MAP, aspect="auto", extent=(*PERFUSION_RANGE, 0.0, 1.0))
     for value in np.arange(0.0, PERFUSION_RANGE[1] + 0.1, 0.5):
         part = (value - PERFUSION_RANGE[0]) / (PERFUSION_RANGE[1] - PERFUSION_RANGE[0])
         text = f"≥ {value:.1f}" if value == PERFUSION_RANGE[1] else f"{value:.1f}"

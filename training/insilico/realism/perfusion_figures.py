@@ -2,17 +2,12 @@
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from inference.anatomy import Lobe, Side, lobes_of
 from inference.geometry import Grid
-
-DEFECT_BELOW = 0.5
-"""Perfusion below this part of the lungs' mean is a defect; ours, no published definition fits relative maps."""
-SMALLEST_DEFECT_ML = 5.0
-"""Some 2 cm across, about one resolution of the SPECT; ours."""
+from training.perfusion_defects import find_defects
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +84,8 @@ def measure_defects(
         grid: of both.
         mean_of: whose mean counts; `lungs` if None.
     """
-    level = DEFECT_BELOW * float(values[lungs if mean_of is None else mean_of].mean(dtype=np.float64))
-    low = lungs & (values < level)
-    parts = cc3d.connected_components(np.ascontiguousarray(low), connectivity=6)
-    sizes_ml = np.bincount(parts.ravel())[1:] * grid.voxel_volume_ml
-    sizes_ml = sizes_ml[sizes_ml >= SMALLEST_DEFECT_ML - 1e-6]
+    mean = float(values[lungs if mean_of is None else mean_of].mean(dtype=np.float64))
+    sizes_ml = np.bincount(find_defects(values, lungs, grid, mean=mean).ravel())[1:] * grid.voxel_volume_ml
     lungs_ml = max(int(np.count_nonzero(lungs)), 1) * grid.voxel_volume_ml
     largest_ml = float(sizes_ml.max()) if sizes_ml.size else 0.0
     return DefectFigures(

@@ -1,15 +1,13 @@
 """The pictures of the report on realism: small, with few colours, the published value always in them."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
-from PIL import Image
 
 from training.baselines import Predictor
+from training.drawing.palette import BAND
+from training.drawing.png import plain, png
 from training.insilico.cohort_name import CohortName
 from training.insilico.realism.agreement_figures import SEEN_TRUTH, TRUTH
 from training.insilico.realism.cohort_figures import PER_PATIENT, has_severe_emphysema
@@ -19,9 +17,6 @@ from training.insilico.realism.figure import Figure
 from training.insilico.realism.realism import PatientFigures
 
 COLOURS = {"controls": "#2a9d5c", CohortName.NON_CANCER: "#2b6cb0", CohortName.LUNG_CANCER: "#c0392b"}
-_BAND = "#d9d9d9"
-_COLOURS_OF_PNG = 64
-_DOTS_PER_INCH = 90
 
 Groups = Mapping[str, Sequence[PatientFigures]]
 """Healthy controls and the two cohorts, by the keys of `COLOURS`."""
@@ -60,10 +55,10 @@ def _histogram(groups: Groups) -> bytes:
             place.plot(centres, mean, color=COLOURS[name], label=f"{name} (n = {len(patients)})", linewidth=1.4)
     place.axvline(-950.0, color="black", linewidth=0.8, linestyle=":")
     place.text(-945.0, 0.92, "LAA", transform=place.get_xaxis_transform(), fontsize=7)
-    place.axvspan(-690.0, -650.0, color=_BAND, label="mean at mid-tidal breath, published: about −670", zorder=0)
+    place.axvspan(-690.0, -650.0, color=BAND, label="mean at mid-tidal breath, published: about −670", zorder=0)
     place.set_xlabel("CT number in HU", fontsize=8)
     place.set_ylabel("% of the lungs per 20 HU", fontsize=8)
-    _plain(place)
+    plain(place)
     place.legend(fontsize=7, frameon=False)
     return _png(figure)
 
@@ -74,7 +69,7 @@ def _panels(groups: Groups, rows: Sequence[Row], panels: Sequence[Figure]) -> by
     known = {row.published.figure: row.published for row in rows}
     for place, name in zip(figure.subplots(1, len(panels)), panels, strict=True):
         published = known[name]
-        place.axhspan(published.low, published.high, color=_BAND, zorder=0)
+        place.axhspan(published.low, published.high, color=BAND, zorder=0)
         place.axhline(published.value, color="black", linewidth=0.8)
         for column, (group, patients) in enumerate(groups.items()):
             values = [PER_PATIENT[name](patient) for patient in patients]
@@ -83,7 +78,7 @@ def _panels(groups: Groups, rows: Sequence[Row], panels: Sequence[Figure]) -> by
         place.set_title(f"{name}\n{name.unit}", fontsize=6.5)
         place.set_xticks([])
         place.set_xlim(-0.6, len(groups) - 0.4)
-        _plain(place)
+        plain(place)
     _key(figure, groups, "grey: published range")
     return _png(figure)
 
@@ -102,7 +97,7 @@ def _agreement(groups: Groups) -> bytes:
         place.set_yticks(range(len(names)), names, fontsize=7)
         place.set_xlim(-0.6, 1.0)
         place.set_ylim(len(names) - 0.5, -0.5)
-        _plain(place)
+        plain(place)
     note = "above the line: ceiling; below: predictors that know nearly nothing"
     _key(figure, groups, note, left=0.2, top=0.97, bottom=0.22, wspace=0.06)
     return _png(figure)
@@ -127,7 +122,7 @@ def _emphysema(groups: Groups, rows: Sequence[Row]) -> bytes:
     place.set_title(f"Lobes of patients with severe emphysema: R² {ours}, published {row.published.value}", fontsize=8)
     place.set_xlabel("LAA-950 of the lobe in %", fontsize=8)
     place.set_ylabel("perfusion of the lobe, × lung mean", fontsize=8)
-    _plain(place)
+    plain(place)
     if row.ours is not None:
         place.legend(fontsize=7, frameon=False)
     return _png(figure)
@@ -144,17 +139,12 @@ def _defects(groups: Groups) -> bytes:
                 place.hist(values, edges, weights=np.full(len(values), 100.0 / len(values)), histtype="step",
                            color=COLOURS[group], linewidth=1.4)  # fmt: skip
         place.set_ylabel("% of patients", fontsize=8)
-        _plain(place)
+        plain(place)
     shares[0].set_xlabel("all defects, % of the lungs", fontsize=8)
     shares[1].set_xlabel("largest defect, % of the lungs", fontsize=8)
     note = "perfusion below half the lungs' mean, from 5 ml"
     _key(figure, groups, note, left=0.08, top=0.95, bottom=0.28, wspace=0.25)
     return _png(figure)
-
-
-def _plain(place: Axes) -> None:
-    place.tick_params(labelsize=7)
-    place.spines[["top", "right"]].set_visible(False)
 
 
 def _key(figure: Canvas, groups: Groups, note: str, **margins: float) -> None:
@@ -168,11 +158,4 @@ def _key(figure: Canvas, groups: Groups, note: str, **margins: float) -> None:
 def _png(figure: Canvas) -> bytes:
     if not figure.texts:
         figure.subplots_adjust(left=0.11, right=0.98, top=0.92, bottom=0.17)
-    figure.set_dpi(_DOTS_PER_INCH)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    few = image.quantize(_COLOURS_OF_PNG, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    file = io.BytesIO()
-    few.save(file, "PNG", optimize=True)
-    return file.getvalue()
+    return png(figure)
