@@ -140,8 +140,8 @@ class Uncertainty:
         patients = " + ".join(str(count) for count in known.patients)
         return (
             f"{first} Range of uncertainty: for at least {100.0 * known.level:.0f} % of patients exchangeable with the "
-            f"{patients} held-out ones ({known.calibrated_on.rstrip('.')}) the mean that SPECT would show of one region "
-            "lies in it; not of all regions at once, and nothing is promised for other patients."
+            f"{patients} held-out ones ({known.calibrated_on.rstrip('.')}) the mean that SPECT would show of one "
+            "region lies in it; not of all regions at once, and nothing is promised for other patients."
         )
 
     def sha256(self) -> str:

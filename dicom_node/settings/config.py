@@ -61,7 +61,6 @@ from inference.quality.policy import problems as policy_problems
 from inference.volumes import FunctionRule
 from inference.weights.model_store import ModelStore
 
-
 _NO_PRODUCT = {
     "densitometric": "the densitometric baseline is not validated",
     "bundle": "a model bundle is for research (qualification in its manifest)",

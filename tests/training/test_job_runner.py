@@ -64,6 +64,7 @@ def test_what_fails_takes_with_it_only_what_needs_it_and_is_tried_again_by_the_n
     assert state_of(study, broken) is JobState.FAILED
     (study / "cases" / "LC-009.npz").write_bytes((study / "cases" / "LC-001.npz").read_bytes())
     assert set(run(study, broken, AFTER, BESIDE).done) == {broken.name, AFTER.name, BESIDE.name}
+    assert not (study / "jobs" / broken.name / "failure.txt").exists()
 
 
 def test_a_killed_process_is_started_again(study: Path) -> None:
@@ -113,14 +114,19 @@ def test_an_interrupted_runner_leaves_no_process_behind(study: Path) -> None:
 
 
 def test_results_of_another_recipe_are_kept_until_they_are_thrown_away_on_purpose(study: Path) -> None:
-    lay_out(study, [ONE])
-    (study / "jobs" / ONE.name / "result.json").write_text("{}")
+    run(study, ONE)
     other = replace(ONE, seed=7)
     with pytest.raises(OtherStudy, match=r"1 job\(s\).*references/ceiling"):
         lay_out(study, [other])
     assert (study / "jobs" / ONE.name / "result.json").exists()
     lay_out(study, [other], redo=True)
     assert state_of(study, other) is JobState.WAITING
+
+
+def test_a_job_that_was_only_begun_by_another_recipe_is_told_too(study: Path) -> None:
+    lay_out(study, [ONE])
+    with pytest.raises(OtherStudy):
+        lay_out(study, [replace(ONE, seed=7)])
 
 
 def test_two_runners_never_work_on_one_study(study: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_digest_of_a_job_is_of_all_that_it_says_and_survives_the_file(tmp_pa
         replace(JOB, seed=3),
         replace(JOB, training=("LC-004",)),
         replace(JOB, network=replace(JOB.network, arguments={"channels": [4, 9], "strides": [2]})),
-        replace(JOB, cases_sha256="abd"),
+        replace(JOB, cases_sha256="xyz"),
     ]
     assert len({job.digest for job in (JOB, *others)}) == 5
 
