@@ -291,6 +291,9 @@ _NARROW = (
     "hardly depends on it."
 )
 REASONS: Mapping[Figure, str] = {
+    Figure.VOLUME_DEEP: (
+        "Few controls; at deep inspiration ours fill their lungs to near total capacity, volunteers in a scanner less."
+    ),
     Figure.LAA950: (
         "The only protocol at deep inspiration has a sharp kernel in six of ten patients and little dose, and noise "
         "counts as emphysema; publications use a standard kernel."
