@@ -157,7 +157,7 @@ def _card(channels: tuple[str, ...]) -> ModelCard:
         network_arguments={},
         input_spacing_mm=(4.8, 4.8, 4.8),
         hu_window=(-1000.0, 100.0),
-        window_size=(80, 64, 80),
+        window_size=(64, 48, 64),
         trained_on="Nothing; random weights.",
         intended_use="Benchmark.",
         channels=channels,

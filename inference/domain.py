@@ -93,7 +93,7 @@ def input_statistics(ct: CtVolume, lobes: LobeMap) -> dict[str, float]:
         **_of_density(ct, lobes),
         **_of_blocks(CoarseThorax.of(ct, lobes)),
     }
-    return {name: float(found[name]) for name in STATISTICS}
+    return {name: round(float(found[name]), 6) for name in STATISTICS}  # further digits depend on threads
 
 
 def _of_volumes(lobes: LobeMap) -> dict[str, float]:

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 FINGERPRINT_FILE = "calibration/fingerprint.json"
 INTERVAL_FILE = "calibration/conformal.json"
 """Inside a bundle; a bundle without them gives a map without a distance or without an interval."""
-LUNG_SHARE = 0.5
-"""Of a network's voxel, from which it counts as lung; as in `training.study_case`."""
 
 
 class EnsemblePerfusion:
@@ -168,6 +166,5 @@ def _shown(card: ModelCard) -> tuple[object, ...]:
 
 
 def _lung_voxels(seen: NetworkInput) -> Bool[np.ndarray, "s r c"]:
-    """Voxels that are lung by half or more; of lungs too small for that, all that hold some."""
-    inside: Bool[np.ndarray, "s r c"] = seen.lungs >= LUNG_SHARE
-    return inside if inside.any() else seen.lungs > 0.0
+    """The mask; of lungs too small for one, all voxels that hold some."""
+    return seen.mask if seen.mask.any() else seen.lungs > 0.0

@@ -17,9 +17,8 @@ from math import isfinite, log
 from types import MappingProxyType
 from typing import Any
 
-from inference.errors import InvalidModelCard
+from inference.calibration_document import decoded, numbered
 
-FORMAT = 1
 FURTHEST = 99.0
 """Longest distance that is told; also that of a statistic which could not be measured."""
 
@@ -128,7 +127,7 @@ class Fingerprint:
 
     def document(self) -> dict[str, Any]:
         """As JSON values; equal fingerprints give equal documents."""
-        content = {"format": FORMAT, **{each.name: getattr(self, each.name) for each in fields(self)}}
+        content = numbered({each.name: getattr(self, each.name) for each in fields(self)})
         return content | {"statistics": {name: asdict(usual) for name, usual in self.statistics.items()}}
 
     @classmethod
@@ -138,11 +137,9 @@ class Fingerprint:
         Raises:
             InvalidModelCard: of another format, lacks a field, or holds an impossible value.
         """
-        try:
-            content = dict(document)
-            if content.pop("format") != FORMAT:
-                raise ValueError(f"this version reads format {FORMAT}")
+
+        def made(content: dict[str, Any]) -> "Fingerprint":
             ranges = {name: UsualRange(**usual) for name, usual in content["statistics"].items()}
             return cls(**{**content, "statistics": MappingProxyType(ranges)})
-        except (ValueError, TypeError, KeyError, AttributeError) as fault:
-            raise InvalidModelCard(f"fingerprint: {fault}") from fault
+
+        return decoded(document, "fingerprint", made)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from inference.anatomy import Lobe, Side, lobes_of
@@ -27,6 +27,8 @@ from inference.separable_map import SeparableMap
 from inference.subvoxel_channels import SUBVOXELS, SubvoxelMeans, channel_of
 from inference.volumes import CtVolume, LobeMap, require_same_grid
 
+LUNG_SHARE = 0.5
+"""Part of a network's voxel that is lung, from which it counts as lung: in masks, means and scores."""
 MARGIN_MM = 12.0
 """Surroundings of the lungs that a network sees, on every side as far as the CT goes."""
 _SLAB = 16
@@ -45,6 +47,12 @@ class NetworkInput:
     """Where the voxels of `channels` are: patient axes, spacing of the card."""
     box: Box
     """The part of the CT, in its own axes, that was looked at."""
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "slices rows columns"]:
+        """Voxels that count as lung."""
+        inside: Bool[np.ndarray, "slices rows columns"] = self.lungs >= LUNG_SHARE
+        return inside
 
 
 def network_input(ct: CtVolume, lobes: LobeMap, card: ModelCard, device: torch.device | str = "cpu") -> NetworkInput:

@@ -27,13 +27,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from inference.anatomy import Lobe, Side, lobes_of
-from inference.errors import GridMismatch, InvalidModelCard
+from inference.calibration_document import decoded, numbered
+from inference.errors import GridMismatch
 from inference.geometry import Grid
 
 REGIONS: tuple[str, ...] = (*(lobe.tg263 for lobe in Lobe), *(side.tg263 for side in Side))
 """Regions whose mean perfusion gets an interval: the lobes and both sides, by TG-263 name. The mean of both lungs
 together is 1 by definition."""
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class ConformalInterval:
 
     def document(self) -> dict[str, Any]:
         """As JSON values; equal intervals give equal documents."""
-        content = {"format": FORMAT, **{each.name: getattr(self, each.name) for each in fields(self)}}
+        content = numbered({each.name: getattr(self, each.name) for each in fields(self)})
         return content | {"regions": {name: list(widths) for name, widths in self.regions.items()}}
 
     @classmethod
@@ -82,16 +82,14 @@ class ConformalInterval:
         Raises:
             InvalidModelCard: of another format, lacks a field, or holds an impossible value.
         """
-        try:
-            content = dict(document)
-            if content.pop("format") != FORMAT:
-                raise ValueError(f"this version reads format {FORMAT}")
+
+        def made(content: dict[str, Any]) -> "ConformalInterval":
             for name in ("patients", "voxels"):
                 content[name] = tuple(content[name])
             content["regions"] = MappingProxyType({name: tuple(widths) for name, widths in content["regions"].items()})
             return cls(**content)
-        except (ValueError, TypeError, KeyError, AttributeError) as fault:
-            raise InvalidModelCard(f"conformal interval: {fault}") from fault
+
+        return decoded(document, "conformal interval", made)
 
 
 @dataclass(frozen=True, slots=True)

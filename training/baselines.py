@@ -23,7 +23,7 @@ from inference.densitometric import GRAVITY_PER_CM, perfused_tissue
 from inference.geometry import Grid
 from inference.lung_box import lung_box
 from inference.volumes import CtVolume
-from inference.voxel_means import voxel_means
+from training.voxel_means import voxel_means
 
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _TRUNCATE_SIGMAS = 4.0

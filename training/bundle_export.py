@@ -20,6 +20,7 @@ from inference.models.manifest import PAGE_FILE, ModelManifest
 from inference.models.signature import key_id, make_key_pair, read_private_key
 from training.errors import StudyIncomplete
 from training.fold_models import FinishedStudy, read_finished_study
+from training.job_card import CAVEAT
 from training.model_calibration import calibration_of
 from training.model_card_page import PageFacts, model_page
 from training.monai_metadata import inference_config, metadata
@@ -30,7 +31,6 @@ INTENDED_USE = (
     "Research on the prediction of relative lung perfusion from planning CT. Not a medical device; not for decisions "
     "about any patient."
 )
-CAVEAT = "Trained on in-silico patients only, not validated on any real patient."
 _TASK = "Relative lung perfusion, as a perfusion SPECT would show it, from a planning CT and its lung lobes."
 _LICENSE = (
     "The files of this model are licensed under the Apache License, Version 2.0, as the project is that made them.\n"

@@ -5,7 +5,7 @@ from training.jobs import Job
 from training.recipe import Recipe
 
 VERSION = "1"
-CAVEAT = "Trained on in-silico patients only; not validated on any real patient"
+CAVEAT = "Trained on in-silico patients only, not validated on any real patient."
 _DATA = {
     "pretraining": "in-silico patients without lung cancer",
     "fine-tuning": "in-silico patients with lung cancer",

@@ -5,7 +5,6 @@ saves first. `torchrun -m training.job_process FOLDER` trains one job with sever
 """
 
 import argparse
-import fcntl
 import os
 import sys
 import threading
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from training.errors import StudyBusy, TrainingError, TrainingStopped
+from training.file_lock import alone
 from training.job_work import do_job
 from training.jobs import FAILURE_FILE, LOCK_FILE
 from training.running import Running
@@ -66,11 +66,7 @@ def _alone(folder: Path) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":  # of torchrun: the first process holds the job for all
         yield
         return
-    with (folder / LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as fault:
-            raise StudyBusy(str(folder)) from fault
+    with alone(folder / LOCK_FILE, lambda: StudyBusy(str(folder))):
         yield
 
 

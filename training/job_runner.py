@@ -8,36 +8,21 @@ takes those that need it with it, and the rest goes on.
 Processes of a runner that was killed end by themselves, as they hold the other end of a pipe to it.
 """
 
-import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from training.errors import JobUnreadable, OtherStudy, StudyBusy
-from training.jobs import (
-    FAILURE_FILE,
-    JOB_FILE,
-    JOBS,
-    LOCK_FILE,
-    LOG_FILE,
-    PROGRESS_FILE,
-    RESULT_FILE,
-    Job,
-    JobState,
-    Progress,
-    Result,
-    read_record,
-    write_record,
-)
+from training.errors import JobUnreadable, StudyBusy
+from training.file_lock import alone
+from training.job_folders import job_folder, state_of
+from training.jobs import FAILURE_FILE, LOG_FILE, PROGRESS_FILE, RESULT_FILE, Job, JobState, Progress, read_record
 
 RUNNER_LOCK = "study.lock"
 STARTS = 3
@@ -91,67 +76,6 @@ class Outcome:
     seconds: float
 
 
-def job_folder(study: Path, job: Job | str) -> Path:
-    """Where a job lies."""
-    return study / JOBS / (job if isinstance(job, str) else job.name)
-
-
-def state_of(study: Path, job: Job) -> JobState:
-    """Where a job stands, by its folder alone.
-
-    Raises:
-        OtherStudy: the folder is of another job.
-    """
-    folder = job_folder(study, job)
-    if not (folder / JOB_FILE).exists():
-        return JobState.WAITING
-    if _is_other(folder, job):
-        raise OtherStudy(str(study), (job.name,))
-    if (folder / RESULT_FILE).exists():
-        return JobState.DONE
-    if (folder / FAILURE_FILE).exists():
-        return JobState.FAILED
-    return JobState.BEGUN if (folder / PROGRESS_FILE).exists() else JobState.WAITING
-
-
-def is_at_work(study: Path, job: Job) -> bool:
-    """Whether a process is at work on a job now, on this machine."""
-    path = job_folder(study, job) / LOCK_FILE
-    if not path.exists():
-        return False
-    with path.open("r") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
-def lay_out(study: Path, jobs: Sequence[Job], *, redo: bool = False) -> None:
-    """Write the folders of all jobs, and forget failures of earlier runs.
-
-    Args:
-        study: the folder of the study.
-        jobs: all of it.
-        redo: throw away what is of another recipe or of other patients.
-
-    Raises:
-        OtherStudy: there is such, and it is not to be thrown away.
-        OSError: the file system refuses.
-    """
-    others = tuple(job.name for job in jobs if _is_other(job_folder(study, job), job))
-    if others and not redo:
-        raise OtherStudy(str(study), others)
-    for name in others:
-        shutil.rmtree(job_folder(study, name))
-    for job in jobs:
-        folder = job_folder(study, job)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / FAILURE_FILE).unlink(missing_ok=True)
-        if not (folder / JOB_FILE).exists():
-            write_record(folder / JOB_FILE, job)
-
-
 def run_jobs(study: Path, jobs: Sequence[Job], order: Order, tell: Callable[[Standing], None]) -> Outcome:
     """Run all jobs that are not done yet, and return when none is left that can be run, or when time is up.
 
@@ -166,7 +90,7 @@ def run_jobs(study: Path, jobs: Sequence[Job], order: Order, tell: Callable[[Sta
         OSError: the file system refuses.
         KeyboardInterrupt: after the processes were stopped.
     """
-    with _alone(study):
+    with alone(study / RUNNER_LOCK, lambda: StudyBusy(str(study))):
         return _Run(study, jobs, order, tell).run()
 
 
@@ -309,30 +233,7 @@ def _step(folder: Path, at_work: _AtWork | None) -> int:
         return at_work.first_step if at_work is not None else 0
 
 
-def _is_other(folder: Path, job: Job) -> bool:
-    """Whether the folder is of another job, or of the same job with another content."""
-    if not folder.exists() or not any(folder.iterdir()):
-        return False
-    try:
-        if read_record(folder / JOB_FILE, Job) != job:
-            return True
-        result = folder / RESULT_FILE
-        return result.exists() and read_record(result, Result).digest != job.digest
-    except JobUnreadable:
-        return True
-
-
 def _death(status: int) -> str:
     if status < 0:
         return f"its process was ended by {signal.Signals(-status).name} {STARTS} times; see {LOG_FILE}\n"
     return f"its process ended with status {status}; see {LOG_FILE}\n"
-
-
-@contextmanager
-def _alone(study: Path) -> Iterator[None]:
-    with (study / RUNNER_LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as fault:
-            raise StudyBusy(str(study)) from fault
-        yield

@@ -18,8 +18,7 @@ class Running:
     bfloat16: bool = True
     """Convolutions in bfloat16; weights, sums and losses in float32. About twice as fast where it is known."""
     channels_last: bool = True
-    """Channels innermost in memory (torch's channels_last_3d). On an H100 a step of MONAI's AttentionUnet took 14 ms
-    with it and 39 ms without."""
+    """Channels innermost in memory (torch's channels_last_3d); `make bench-training` measures what it gives."""
     graphs: bool = False
     """A whole step as one CUDA graph: one launch in place of a thousand. On a CPU, over several processes and where the
     recording fails, steps are taken one operation at a time, as without."""

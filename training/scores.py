@@ -10,73 +10,24 @@ against the truth) and what nearly nothing scores (`BASELINES`).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Shaped, UInt8
+from jaxtyping import Bool, Float, Float32, Shaped
 from pydantic import TypeAdapter
 
 from inference.anatomy import Lobe
-from inference.geometry import Grid
 from training.baselines import Predictor
 from training.calibration import CalibrationBins, calibration_bins, calibration_error, calibration_line
 from training.metrics import SPLITS_PERCENT, function_dice, lobe_means, pearson, rmse, spearman, ssim
 from training.perfusion_defects import DefectsShown, defects_shown, edge_corrected
 from training.score_names import BASELINES, CEILING, REFERENCE_MAPS, SPECT_MAP, Against, Score
+from training.study_case import StudyCase
 
 Values = Float32[np.ndarray, "slices rows columns"]
 Mask = Bool[np.ndarray, "slices rows columns"]
 
 _PREDICTORS = dict(zip(BASELINES, Predictor, strict=True))
-
-
-class ScoredCase(Protocol):
-    """What scores need of a case; `training.study_case.StudyCase` has it. All arrays are on one grid."""
-
-    @property
-    def patient(self) -> str:
-        """Identity of the patient."""
-        ...
-
-    @property
-    def lungs(self) -> Mask:
-        """Voxels that are lung by half or more."""
-        ...
-
-    @property
-    def eroded(self) -> Mask:
-        """Of these, the ones at least one resolution of the SPECT inside the surface."""
-        ...
-
-    @property
-    def lobes(self) -> UInt8[np.ndarray, "slices rows columns"]:
-        """Labels of `inference.anatomy.Lobe`, 0 outside the lungs."""
-        ...
-
-    @property
-    def target(self) -> Values:
-        """The SPECT."""
-        ...
-
-    @property
-    def truth(self) -> Values:
-        """True perfusion at the resolution of the SPECT, lost at the lungs' edge as in the SPECT."""
-        ...
-
-    @property
-    def defects(self) -> UInt8[np.ndarray, "slices rows columns"]:
-        """Perfusion defects of the truth, numbered from 1 (`training.perfusion_defects.find_defects`)."""
-        ...
-
-    @property
-    def baseline_maps(self) -> Mapping[str, Values]:
-        """The maps of the trivial predictors, by the value of `Predictor`, at the resolution of the SPECT."""
-        ...
-
-    @property
-    def grid(self) -> Grid:
-        """Where the voxels are."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +62,7 @@ class CaseScores:
     """Of the truth, as the map shows them."""
 
 
-def case_scores(prediction: Float[np.ndarray, "slices rows columns"], case: ScoredCase) -> CaseScores:
+def case_scores(prediction: Float[np.ndarray, "slices rows columns"], case: StudyCase) -> CaseScores:
     """Score a map of a patient.
 
     Args:
@@ -137,7 +88,7 @@ def case_scores(prediction: Float[np.ndarray, "slices rows columns"], case: Scor
     )
 
 
-def reference_map(case: ScoredCase, name: str) -> Values:
+def reference_map(case: StudyCase, name: str) -> Values:
     """One of the maps that a case brings along.
 
     Args:
@@ -152,7 +103,7 @@ def reference_map(case: ScoredCase, name: str) -> Values:
     return case.target if name == SPECT_MAP else case.baseline_maps[_PREDICTORS[name]]
 
 
-def reference_scores(case: ScoredCase) -> dict[str, CaseScores]:
+def reference_scores(case: StudyCase) -> dict[str, CaseScores]:
     """Scores of all maps that a case brings along, by the names of `REFERENCE_MAPS`."""
     return {name: case_scores(reference_map(case, name), case) for name in REFERENCE_MAPS}
 
@@ -166,7 +117,7 @@ def read_scores(content: Mapping[str, Any]) -> dict[str, CaseScores]:
     return _SCORES.validate_python(content)
 
 
-def _lobes(predicted: Values, spect: Values, truth: Values, case: ScoredCase) -> dict[str, LobeScores]:
+def _lobes(predicted: Values, spect: Values, truth: Values, case: StudyCase) -> dict[str, LobeScores]:
     means = [lobe_means(values, case.lobes) for values in (predicted, spect, truth)]
     voxels = np.bincount(case.lobes.ravel(), minlength=len(Lobe) + 1)
     return {
@@ -174,7 +125,7 @@ def _lobes(predicted: Values, spect: Values, truth: Values, case: ScoredCase) ->
     }
 
 
-def _relative(values: Shaped[np.ndarray, "slices rows columns"], case: ScoredCase, name: str) -> Values:
+def _relative(values: Shaped[np.ndarray, "slices rows columns"], case: StudyCase, name: str) -> Values:
     """Perfusion in multiples of the lungs' mean, 0 outside."""
     if values.shape != case.lungs.shape:
         raise ValueError(f"{case.patient}: {name} has {values.shape} voxels, its lungs {case.lungs.shape}")
@@ -187,7 +138,7 @@ def _relative(values: Shaped[np.ndarray, "slices rows columns"], case: ScoredCas
     return relative
 
 
-def _agreement(predicted: Values, reference: Values, case: ScoredCase) -> Agreement:
+def _agreement(predicted: Values, reference: Values, case: StudyCase) -> Agreement:
     whole, inner = case.lungs, case.eroded
     line = calibration_line(predicted[inner], reference[inner])
     bins = calibration_bins(predicted[inner], reference[inner])

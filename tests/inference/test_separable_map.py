@@ -8,7 +8,7 @@ from inference.errors import GridMismatch
 from inference.geometry import Grid, Reorientation
 from inference.images import Interpolation, resample
 from inference.separable_map import SeparableMap
-from inference.voxel_means import voxel_means
+from training.voxel_means import voxel_means
 
 FRAME = "2.25.1"
 FINE = Grid.axial((40, 45, 70), (2.5, 1.1, 0.9), (-30.0, -20.0, 5.0), frame_of_reference_uid=FRAME)

@@ -87,13 +87,14 @@ def test_the_same_study_and_key_give_the_same_bytes(study: Path, folder: Path, t
             assert (tmp_path / "small-model" / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
 
 
-def test_it_is_signed_with_the_key_that_is_named(study: Path, tmp_path: Path) -> None:
+def test_it_is_signed_with_the_key_that_is_named(study: Path, bundle: ModelBundle, tmp_path: Path) -> None:
     from inference.models.signature import make_key_pair
 
     public = make_key_pair(tmp_path / "site.pem")
     manifest = export_bundle(study, tmp_path / "other", key=tmp_path / "site.pem", signer="Ward 3")
     assert (manifest.name, manifest.signer, manifest.key_id) == ("other", "Ward 3", key_id(public))
     own = key_id(read_private_key(study / "signing-key.pem").public_key())
+    assert own == bundle.manifest.key_id
     assert own != key_id(public)
     assert (study / "signing-key.pem").stat().st_mode & 0o777 == 0o600
 

@@ -10,7 +10,6 @@ from scipy import spatial
 from inference.model_card import ModelCard, ModelIdentity
 from inference.preprocessing import network_input, seen_lobes
 from inference.volumes import CtVolume, LobeMap
-from inference.voxel_means import voxel_means
 from training.baselines import Predictor, blurred
 from training.case_files import case_file, kept_digest, prepared_patients, read_case
 from training.case_preparation import PreparedCases, preparation_digest, prepare_cases, prepared_case, true_lobes
@@ -19,6 +18,7 @@ from training.insilico.realism.agreement_figures import SEEN_TRUTH
 from training.insilico.realism.realism import Views, measure, read_views, record_facts
 from training.metrics import pearson, spearman
 from training.study_case import StudyCase
+from training.voxel_means import voxel_means
 
 CARD = ModelCard(
     ModelIdentity("test", "1"),

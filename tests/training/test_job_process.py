@@ -9,8 +9,8 @@ import pytest
 from inference.checkpoint import load_network
 from tests.training.small_study import write_patients, write_recipe
 from training.case_files import read_cases
+from training.job_folders import job_folder, lay_out
 from training.job_process import STOPPED, main
-from training.job_runner import job_folder, lay_out
 from training.jobs import Job, Result, read_record
 from training.prediction import read_prediction
 from training.recipe import read_recipe

@@ -11,7 +11,8 @@ import pytest
 
 from tests.training.small_study import write_patients
 from training.errors import OtherStudy, StudyBusy
-from training.job_runner import STARTS, Order, Outcome, Standing, lay_out, run_jobs, state_of
+from training.job_folders import lay_out, state_of
+from training.job_runner import STARTS, Order, Outcome, Standing, run_jobs
 from training.jobs import Job, JobState, Result, read_record
 
 ONE = Job("references/ceiling", "reference", "ceiling", test=("LC-001",))

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from training.job_runner import Outcome, Standing, job_folder
+from training.job_folders import job_folder
+from training.job_runner import Outcome, Standing
 from training.jobs import FAILURE_FILE, LOG_FILE
 
 _PLAIN_EVERY_S = 10.0

@@ -93,7 +93,8 @@ def run(
     Ends with status 1 if a job failed, and with 75 if jobs are left because time was up.
     """
     from training.commands.running_progress import RunningProgress, print_outcome
-    from training.job_runner import Order, lay_out, run_jobs
+    from training.job_folders import lay_out
+    from training.job_runner import Order, run_jobs
     from training.recipe_copy import keep_recipe, kept_recipe
     from training.study import Patients, plan_study
 

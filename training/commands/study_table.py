@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.errors import OtherStudy
-from training.job_runner import is_at_work, job_folder, state_of
+from training.job_folders import is_at_work, job_folder, state_of
 from training.jobs import PROGRESS_FILE, Job, JobState, Progress, read_record
 
 

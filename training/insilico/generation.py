@@ -121,9 +121,9 @@ def perfused_lungs(
 
     showing = [disease for disease in diseases if not isinstance(disease, HIDDEN)]
     seen = reduce(lambda so_far, disease: disease.damage(so_far), showing, LungTissue.healthy(body))
-    bed = _by_territory(bed_conductance(seen, draws, unseen=False), territories, arteries)
+    shown_bed = bed_conductance(seen, draws, unseen=False)
     pressed = _lumen(arteries, showing)
-    shown = flows(arteries, bed, pressed, healthy_bed=float(healthy.sum()))
+    shown = flows(arteries, _by_territory(shown_bed, territories, arteries), pressed, healthy_bed=float(healthy.sum()))
     calibre = np.minimum(pressed, calibres(arteries, shown))
     return Lungs(tissue, arteries, diseases, lumen, territories, perfusion, shown, calibre)
 

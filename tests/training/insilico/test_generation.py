@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from inference.anatomy import Side, lobes_of
 from inference.ct.series import read_ct_series
 from inference.geometry import Grid
 from inference.images import Interpolation, resample
@@ -128,6 +129,20 @@ def test_the_ct_shows_thin_vessels_and_darker_lung_behind_a_tumour() -> None:
     behind = np.isin(lungs.territories, tree.end[below][tree.end[below] >= 0])
     change = (shown - lungs.tissue.hu)[lungs.territories >= 0]
     assert (shown - lungs.tissue.hu)[behind].mean() < change.mean() - 10.0
+
+
+def test_density_and_veins_of_the_ct_follow_the_flow() -> None:
+    who = next(patient for patient in PLAN.patients if patient.cohort is CohortName.LUNG_CANCER)
+    lungs = perfused_lungs(PLAN, who, person_of(who), PLAN.draws(who))
+    left = np.unique(lungs.territories[np.isin(lungs.tissue.lobes, lobes_of(Side.LEFT))])
+    poor = lungs.shown_flow.copy()
+    poor[left] *= 0.2
+    usual, darker = (images_of(who, replace(lungs, shown_flow=flow)).ct for flow in (lungs.shown_flow, poor))
+    lobes = resample(
+        lungs.tissue.lobes, lungs.tissue.grid, usual.grid, interpolation=Interpolation.NEAREST, outside=0.0
+    )
+    aerated = ndimage.binary_erosion(np.isin(lobes, lobes_of(Side.LEFT))) & (usual.hu < -600.0)
+    assert (darker.hu - usual.hu)[aerated].mean() < -30.0
 
 
 def middle_mm(values: np.ndarray, grid: Grid) -> np.ndarray:

@@ -21,7 +21,6 @@ from inference.geometry import Box, Grid
 from inference.images import Interpolation, resample
 from inference.lung_box import lung_box
 from inference.volumes import CtVolume
-from inference.voxel_means import voxel_means
 from training.baselines import blurred, lungs_on_spect
 from training.insilico.files.patient_files import RECORD, PatientFolder
 from training.insilico.files.whole_folder import write_whole
@@ -35,6 +34,7 @@ from training.insilico.realism.perfusion_figures import (
     measure_defects,
     measure_perfusion,
 )
+from training.voxel_means import voxel_means
 
 VERSION = "1"
 """Raise it with every change that changes a figure: kept measures of another version are taken again."""

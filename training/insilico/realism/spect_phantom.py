@@ -16,7 +16,6 @@ from pydantic import TypeAdapter
 from scipy import optimize
 
 from inference.geometry import Grid
-from inference.voxel_means import voxel_means
 from training.baselines import FWHM_PER_SIGMA
 from training.insilico.draws import Draws
 from training.insilico.files.whole_folder import write_whole
@@ -24,6 +23,7 @@ from training.insilico.people.breathing import Breathing
 from training.insilico.spect.spect_protocol import SpectMethod, SpectProtocol
 from training.insilico.spect.spect_scanner import scan_spect
 from training.metrics import eroded
+from training.voxel_means import voxel_means
 
 VERSION = "1"
 """Raise it with every change that changes a measure."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from inference.anatomy import Lobe
 from tests.insilico_trees import coarse_body, cube, grown, tube, with_lobes
@@ -175,3 +176,17 @@ def test_veins_end_in_their_lobes_and_drain_below_the_arteries() -> None:
     assert len(stems) == 4
     assert veins.end_mm[stems, 2].max() < body.hilum_mm[:, 2].max()
     assert veins.end_mm[0, 2] < tree.end_mm[0, 2]
+
+
+def test_veins_of_a_lobe_without_flow_are_gone(painted: np.ndarray) -> None:
+    body, tree = coarse_body(), grown()
+    ends = tree.end >= 0
+    flow = np.ones(int(tree.end.max()) + 1)
+    flow[tree.end[ends & (tree.lobe == Lobe.LLL)]] = 0.0
+    lumen = np.where(downstream(tree, lobar_artery(tree, Lobe.LLL)), 0.0, 1.0)
+    found = paint_vessels(body.hu, body.lobes, tree, body.grid, lumen, flow=flow)
+    deep = ndimage.binary_erosion(body.lobes == Lobe.LLL)  # veins near the border drain the lobe beside it
+    added, with_veins = found[deep] - body.hu[deep], painted[deep] - body.hu[deep]
+    assert added.mean() < 0.1 * with_veins.mean()
+    right = np.isin(body.lobes, (Lobe.RUL, Lobe.RML, Lobe.RLL))
+    assert found[right].mean() >= painted[right].mean()

@@ -6,7 +6,6 @@ import pytest
 from inference.anatomy import Lobe
 from inference.geometry import Grid
 from inference.volumes import CtVolume, SeriesReference
-from inference.voxel_means import voxel_means
 from training.baselines import Predictor, blurred
 from training.insilico.patient import Truth
 from training.insilico.realism.agreement_figures import SEEN_TRUTH, TRUTH
@@ -14,6 +13,7 @@ from training.insilico.realism.ct_figures import HISTOGRAM_HU, class_percent
 from training.insilico.realism.perfusion_figures import measure_defects, measure_perfusion
 from training.insilico.realism.realism import PatientFigures, Views, measure
 from training.insilico.realism.spect_phantom import point_fwhm_mm
+from training.voxel_means import voxel_means
 
 FRAME = "2.25.1"
 BODY = Grid.axial((40, 40, 60), (4.0, 4.0, 4.0), (-118.0, -78.0, -78.0), frame_of_reference_uid=FRAME)

@@ -11,7 +11,14 @@ from training.insilico.draws import Draws
 from training.insilico.people.body import make_body
 from training.insilico.people.person import draw_person
 from training.insilico.tissue.lung_tissue import LungTissue, tissue_fraction
+from training.insilico.tissue.lung_voxels import LungVoxels
 from training.insilico.tissue.perfusion import bed_conductance, true_perfusion
+from training.insilico.tissue.unseen import (
+    SPREAD,
+    STRUCTURE_SHARE,
+    structural_heterogeneity,
+    unseen_heterogeneity,
+)
 
 PEOPLE = 6
 
@@ -69,6 +76,33 @@ def test_the_bed_of_even_tissue_varies_unseen_peaks_at_mid_height_and_is_wider_b
     curve, slope, _ = np.polyfit(below_cm, logs.mean(axis=0), 2)
     assert 0.2 < 100.0 * slope < 1.3
     assert curve < 0.0
+
+
+def test_most_of_the_heterogeneity_is_structure_and_the_rest_unseen() -> None:
+    body = coarse_body()
+    voxels = LungVoxels.of(body.grid, body.lobes)
+    variances = np.array(
+        [
+            [
+                np.log(factor(voxels, Draws(f"bed {n}"))).var()
+                for factor in (structural_heterogeneity, unseen_heterogeneity)
+            ]
+            for n in range(16)
+        ]
+    ).mean(axis=0)
+    assert variances[0] / variances.sum() == pytest.approx(STRUCTURE_SHARE, abs=0.1)
+    assert SPREAD[0] ** 2 < variances.sum() < SPREAD[1] ** 2
+
+
+def test_the_bed_that_shows_lacks_what_is_unseen_and_nothing_else() -> None:
+    body, draws = coarse_body(), Draws("bed that shows")
+    tissue = LungTissue.healthy(body)
+    voxels = LungVoxels.of(body.grid, body.lobes)
+    whole, shown = (bed_conductance(tissue, draws, unseen=unseen).reshape(-1)[voxels.flat] for unseen in (True, False))
+    lung = shown > 0
+    np.testing.assert_allclose(
+        (whole / np.maximum(shown, 1e-9))[lung], unseen_heterogeneity(voxels, draws.of("bed"))[lung], rtol=1e-4
+    )
 
 
 def test_mean_is_one_over_the_lungs_and_nothing_is_outside() -> None:

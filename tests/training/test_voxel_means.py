@@ -5,7 +5,7 @@ import pytest
 
 from inference.errors import GridMismatch
 from inference.geometry import Grid
-from inference.voxel_means import voxel_means
+from training.voxel_means import voxel_means
 
 FRAME = "2.25.1"
 FINE = Grid.axial((12, 10, 8), (1.5, 1.5, 1.5), (0.0, 0.0, 0.0), frame_of_reference_uid=FRAME)
