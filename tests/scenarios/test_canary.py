@@ -11,7 +11,9 @@ import re
 import stat
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,10 +141,10 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory, thorax_instances: list[D
 def _everything(node: RunningNode, thorax: list[Dataset], sent: Path) -> str:
     good = [mark(deepcopy(dataset), 1, number) for number, dataset in enumerate(thorax, start=1)]
     _send_structures(node, good, sent)
-    node.send(save_instances(good, sent / "good"))
-    _refused(node, thorax, sent)
-    _bad_transfers(node, good)
-    _kill_a_stage(node)
+    with _a_stage_killed(node):
+        node.send(save_instances(good, sent / "good"))
+        _refused(node, thorax, sent)
+        _bad_transfers(node, good)
     assert eventually(lambda: _is_over(node), 500.0), node.log()[-3000:]
     return "".join(node.perfnode(*words).stdout + node.perfnode(*words).stderr for words in (["cases"], ["status"]))
 
@@ -186,19 +188,28 @@ def _bad_transfers(node: RunningNode, good: list[Dataset]) -> None:
     implicit.abort()
 
 
-def _kill_a_stage(node: RunningNode) -> None:
-    """A child process that dies in the middle of the good case; the stage is tried again."""
+@contextmanager
+def _a_stage_killed(node: RunningNode) -> Iterator[None]:
+    """Watches from the start for the stage in the middle of the good case, and kills it; the stage is tried again."""
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(_kill_a_stage, node)
+        yield
+        assert killed.result(), node.log()[-3000:]
+
+
+def _kill_a_stage(node: RunningNode) -> bool:
+    """Whether a stage was seen and killed."""
     assert node.process is not None
-    parent, deadline = psutil.Process(node.process.pid), time.monotonic() + 200
+    parent, deadline = psutil.Process(node.process.pid), time.monotonic() + 300
     while time.monotonic() < deadline:
         for child in parent.children(recursive=True):
             with suppress(psutil.Error):
                 if " perfuse " in " ".join(child.cmdline()):
-                    time.sleep(0.5)
+                    time.sleep(0.3)  # it reads the case by then
                     child.kill()
-                    return
+                    return True
         time.sleep(0.02)
-    pytest.fail("no stage was seen that could be killed")
+    return False
 
 
 def _is_over(node: RunningNode) -> bool:
