@@ -11,6 +11,7 @@ import pytest
 
 from inference.errors import InvalidModelBundle, ModelError, ModelNotRegistered, ModelStoreUnwritable
 from inference.models.bundle import read_bundle
+from inference.models.bundle_file import unpack_bundle
 from inference.models.registry import ModelRegistry
 from inference.models.signature import TrustedKeys, make_key_pair, read_trusted_keys
 from tests.stand_in_models import stand_in_bundle, stand_in_files, stand_in_key
@@ -194,6 +195,9 @@ def test_a_zip_that_was_cut_or_would_fill_the_disk_is_refused(
         file.writestr("models/a.json", bytes(64 << 20))
     with pytest.raises(InvalidModelBundle, match="more than"):
         other.take(tmp_path / "bomb.zip", trusted)
+    with pytest.raises(InvalidModelBundle, match="more than"):
+        unpack_bundle(tmp_path / "bomb.zip", tmp_path / "bomb")
+    assert (tmp_path / "bomb" / "models" / "a.json").stat().st_size <= 3 << 20  # not the 64 MiB it holds
     assert other.models() == ()
 
 
