@@ -3,7 +3,7 @@
 import typer
 import typer.main
 
-from dicom_node.commands import audit, cases, fetch, health, keeping, models, node, peers, rooms, rules
+from dicom_node.commands import audit, cases, commissioning, fetch, health, keeping, models, node, peers, rooms, rules
 
 app = typer.Typer(
     name="perfnode",
@@ -17,6 +17,7 @@ for command in (
     *(peers.send, peers.echo, fetch.fetch),
     *(cases.jobs, cases.show, cases.retry, cases.rerun, cases.cancel, cases.release, cases.discard, cases.requeue),
     *(keeping.retire, keeping.backup, keeping.restore),
+    *(commissioning.selftest, commissioning.commission, commissioning.drift),
 ):
     app.command()(command)
 app.add_typer(rules.app, name="rules")

@@ -5,6 +5,9 @@
     ├─ NodeAlreadyRunning                  another process holds the data directory
     ├─ NeverStarted                        nothing has been processed in this data directory yet
     ├─ SelfTestFailed                      the engines do not recognise the digital thorax; stops the start
+    ├─ PortTestRefused                     the node did not take a CT that it sent to itself
+    ├─ NoAnswerInTime                      the node has not come to an end with it
+    ├─ ReferenceUnusable                   a reference set or a stored answer cannot be used
     ├─ DemoFailed                          the demo ended without everything it promises
     ├─ SpoolError                          the disk
     │  ├─ SpoolFull                        less free space than the limit; tried again by the sender
@@ -104,6 +107,40 @@ class SelfTestFailed(NodeError):
     def __init__(self, question: str, message: str) -> None:
         self.question = question
         super().__init__(message)
+
+
+class PortTestRefused(NodeError):
+    """The node does not take what it sends to its own port."""
+
+    code = "PORT_TEST_REFUSED"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"The node did not take a CT through its own port ({reason}). It calls under its own AE title: where the "
+            "site has [[senders]], one of them must be the node itself."
+        )
+
+
+class NoAnswerInTime(NodeError):
+    """The node is still at it, or has not begun."""
+
+    code = "NO_ANSWER_IN_TIME"
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(f"The node has not answered within {limit_s:.0f} s; it may be busy, or hold the series.")
+
+
+class ReferenceUnusable(NodeError):
+    """What should be compared with cannot be read, or is nothing to compare with."""
+
+    code = "REFERENCE_UNUSABLE"
+    permanent = True
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"There is nothing to compare with: {reason}.")
 
 
 class DemoFailed(NodeError):

@@ -11,7 +11,8 @@ from inference.engine import EngineSettings
 from inference.errors import ModelError, StoredModelDamaged
 from inference.model_card import ModelCard
 from inference.models.bundle import ModelBundle
-from inference.models.shipped import SHIPPED_MODEL, read_chosen_bundle
+from inference.models.promotion import in_force, read_serving_bundle
+from inference.models.shipped import SHIPPED_MODEL
 from inference.weights.published_weights import PUBLISHED, PublishedWeights
 
 _USED_BY = {
@@ -98,7 +99,7 @@ def perfusion_model(engine: EngineSettings) -> dict[str, str]:
 def _bundle(engine: EngineSettings) -> dict[str, str]:
     """What the manifest of the site's bundle says, once the whole bundle was checked."""
     try:
-        bundle = read_chosen_bundle(engine.model_folder, engine.trusted_keys)
+        bundle = read_serving_bundle(engine.model_folder, engine.trusted_keys, engine.model_registry)
     except ModelError as fault:
         return {"name": str(engine.model_folder or SHIPPED_MODEL), "problem": f"{fault.code}: {fault}"}
     return bundle_fields(bundle)
@@ -127,7 +128,27 @@ def list_fields(settings: NodeSettings) -> dict[str, Any]:
         "lobes": settings.engine.lobes,
         "weights": [asdict(model) for model in listed(settings)],
         "perfusion": perfusion_model(settings.engine),
+        "perfusion_models": imported_models(settings),
     }
+
+
+def imported_models(settings: NodeSettings) -> list[dict[str, str]]:
+    """The perfusion models that were imported, and which of them is in force."""
+    registry = settings.model_registry()
+    try:
+        change = in_force(registry)
+    except ModelError as fault:
+        state = fault.code
+        return [{"name": m.reference, "sha256": m.content_sha256, "state": state} for m in registry.models()]
+    chosen = change.model.manifest_sha256 if change is not None and change.model is not None else ""
+    return [
+        {
+            "name": model.reference,
+            "sha256": model.content_sha256,
+            "state": "in force" if model.manifest_sha256 == chosen else "imported",
+        }
+        for model in registry.models()
+    ]
 
 
 def print_list(console: Console, settings: NodeSettings) -> None:
@@ -143,3 +164,6 @@ def print_list(console: Console, settings: NodeSettings) -> None:
     console.print(f"lobes: {settings.engine.lobes}; store: {settings.model_store().folder}", soft_wrap=True)
     for key, value in perfusion_model(settings.engine).items():
         console.print(f"perfusion {key}: {value}", markup=False, soft_wrap=True)
+    for imported in imported_models(settings):
+        line = f"{imported['name']} SHA-256 {imported['sha256'][:12]}: {imported['state']}"
+        console.print(line, markup=False, soft_wrap=True)

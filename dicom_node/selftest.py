@@ -33,7 +33,15 @@ def run_self_test(settings: NodeSettings) -> None:
     if faults := undecodable([UID(syntax) for syntax in settings.receiver.transfer_syntaxes]):
         raise SelfTestFailed("DECODING", " ".join(f"{name} is not decoded: {why}." for name, why in faults.items()))
     thorax = draw_thorax(DEFAULT_GRID.with_spacing(SPACING_MM))
-    result = build_engine(settings.engine).run(thorax.ct)
+    require_recognised(thorax, build_engine(settings.engine).run(thorax.ct))
+
+
+def require_recognised(thorax: DigitalThorax, result: PerfusionResult) -> None:
+    """Compare a result with what the digital thorax holds.
+
+    Raises:
+        SelfTestFailed: a lung is not where it is, a lobe is missing, or the poorly perfused region is not found.
+    """
     for side in Side:
         dice = _dice(result.lobes.lung(side), thorax.lobes.lung(side))
         if dice < LEAST_LUNG_DICE:

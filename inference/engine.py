@@ -78,7 +78,9 @@ class EngineSettings:
     """`bundle` is a signed model bundle, `network` a bare network, both from `model_folder`; `densitometric` is the
     baseline without weights."""
     model_folder: Path | None = None
-    """A model bundle, or a folder with `model_card.json` and `weights.safetensors`; None takes the shipped bundle."""
+    """A model bundle, or a folder with `model_card.json` and `weights.safetensors`; None takes the bundle in force."""
+    model_registry: Path | None = None
+    """Folder of the models that may be promoted and of what is in force; None, or nothing promoted: the shipped one."""
     trusted_keys: tuple[Path, ...] = ()
     """Files with public keys whose signature on a bundle counts here, besides the keys of this project."""
     function_rule: FunctionRule = DEFAULT_RULE
@@ -300,9 +302,9 @@ def build_perfusion_model(settings: EngineSettings) -> PerfusionModel:
     """
     if settings.perfusion == "bundle":
         from inference.ensemble_perfusion import EnsemblePerfusion
-        from inference.models.shipped import read_chosen_bundle
+        from inference.models.promotion import read_serving_bundle
 
-        bundle = read_chosen_bundle(settings.model_folder, settings.trusted_keys)
+        bundle = read_serving_bundle(settings.model_folder, settings.trusted_keys, settings.model_registry)
         return EnsemblePerfusion.of(bundle, device=settings.device)
     if settings.perfusion == "network":
         if settings.model_folder is None:

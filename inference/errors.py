@@ -36,7 +36,14 @@
     │  ├─ ModelAltered                     a file of a bundle is not the one that its manifest names
     │  ├─ ModelSignatureInvalid            the signature of a bundle does not belong to its manifest
     │  ├─ ModelSignerUnknown               a bundle is signed with a key that is not trusted here
-    │  └─ ModelKeyUnusable                 a file with a key cannot be used as one
+    │  ├─ ModelKeyUnusable                 a file with a key cannot be used as one
+    │  ├─ ModelNotRegistered               no imported model is called so, or several are
+    │  ├─ ModelVersionTaken                another model has this name and version
+    │  ├─ ModelChoiceDamaged               what says which model is in force cannot be relied on
+    │  ├─ EvaluationUnusable               a document is no evaluation, or contradicts itself
+    │  ├─ EvaluationOfAnotherModel         an evaluation is of another model, or compares with another one
+    │  ├─ EvaluationNotPassed              a model was not good enough
+    │  └─ PromotionRefused                 one person alone, or nothing to change
     ├─ OutOfMemory                         a network needs more memory than there is, in every way it can run
     └─ GridMismatch                        two volumes that must share a grid do not: a bug, never hidden
 
@@ -445,6 +452,84 @@ class ModelKeyUnusable(ModelError):
         self.path = path
         self.reason = reason
         super().__init__(f"The key {path} cannot be used: {reason}.")
+
+
+class ModelNotRegistered(ModelError):
+    """No imported model has that name, or several have."""
+
+    code = "MODEL_NOT_REGISTERED"
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        self.known = known
+        here = f"Choose one of {', '.join(known)}." if known else "There is none: import one first."
+        super().__init__(f"{name!r} does not name one model of this site. {here}")
+
+
+class ModelVersionTaken(ModelError):
+    """A name and version stand for one model for ever, and this is another one."""
+
+    code = "MODEL_VERSION_TAKEN"
+
+    def __init__(self, reference: str, manifest_sha256: str) -> None:
+        self.reference = reference
+        self.manifest_sha256 = manifest_sha256
+        super().__init__(
+            f"Another bundle has the name {reference} at this site. Models never change: give a new one a new version."
+        )
+
+
+class ModelChoiceDamaged(ModelError):
+    """The file or the history that says which model is in force was changed, or is gone."""
+
+    code = "MODEL_CHOICE_DAMAGED"
+
+    def __init__(self, folder: str, reason: str) -> None:
+        self.folder = folder
+        self.reason = reason
+        super().__init__(f"Which model is in force cannot be read in {folder}: {reason}. Restore it from a backup.")
+
+
+class EvaluationUnusable(ModelError):
+    """A file is no evaluation of a model, or says what its own figures deny."""
+
+    code = "EVALUATION_UNUSABLE"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The evaluation cannot be used: {reason}.")
+
+
+class EvaluationOfAnotherModel(ModelError):
+    """An evaluation is not of the model that is to be promoted, or compares with one that is not in use."""
+
+    code = "EVALUATION_OF_ANOTHER_MODEL"
+
+    def __init__(self, what: str, expected: str, got: str) -> None:
+        self.what = what
+        self.expected = expected
+        self.got = got
+        super().__init__(f"The evaluation {what} {got}, not {expected}. Evaluate anew.")
+
+
+class EvaluationNotPassed(ModelError):
+    """The figures of an evaluation do not allow the model into use."""
+
+    code = "EVALUATION_NOT_PASSED"
+
+    def __init__(self, failed: tuple[str, ...]) -> None:
+        self.failed = failed
+        super().__init__(f"The model did not pass its evaluation: {', '.join(failed)}.")
+
+
+class PromotionRefused(ModelError):
+    """The rules for putting a model into force are not kept."""
+
+    code = "PROMOTION_REFUSED"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Nothing was changed: {reason}.")
 
 
 class OutOfMemory(InferenceError):

@@ -14,7 +14,11 @@ TrainingError                          code
 ├─ NoPatient                           a folder that is not one of a whole patient
 ├─ PyTomographyMissing                 a SPECT is wanted that needs PyTomography
 ├─ NuclearImageUnusable                a DICOM object is no SPECT that can be placed in the patient
+├─ RegistrationUnusable                a Spatial Registration object says no rigid movement
 ├─ CaseUnusable                        a prepared case of a study is missing, damaged, or of another format
+├─ StoreUnusable                       a study store, or its key, is missing, damaged or unsafe
+├─ StoreBusy                           another process writes into the study store
+├─ PairRefused                         a pair of CT and perfusion image does not come into the study store
 ├─ TrainingDiverged                    a loss became infinite or NaN
 ├─ TrainingStopped                     training was asked to stop; its state is saved
 ├─ ForeignCheckpoint                   a job's folder holds the state of another job
@@ -181,6 +185,16 @@ class NuclearImageUnusable(TrainingError):
         super().__init__(f"the nuclear medicine image cannot be used: {reason}")
 
 
+class RegistrationUnusable(TrainingError):
+    """A DICOM object is not a Spatial Registration whose movements are rigid and clear."""
+
+    code = "REGISTRATION_UNUSABLE"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the registration object cannot be used: {reason}")
+
+
 class CaseUnusable(TrainingError):
     """A prepared case of a study cannot be read."""
 
@@ -232,3 +246,35 @@ class WeightsUnusable(TrainingError):
         self.file = file
         self.reason = reason
         super().__init__(f"the weights {file} cannot be used: {reason}")
+
+
+class StoreUnusable(TrainingError):
+    """A study store, or the key of its pseudonyms, is missing, damaged or unsafe."""
+
+    code = "STORE_UNUSABLE"
+
+    def __init__(self, folder: str, reason: str) -> None:
+        self.folder = folder
+        self.reason = reason
+        super().__init__(f"the study store {folder} cannot be used: {reason}")
+
+
+class StoreBusy(TrainingError):
+    """Another process writes into the study store."""
+
+    code = "STORE_BUSY"
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        super().__init__(f"another process writes into the study store {folder}")
+
+
+class PairRefused(TrainingError):
+    """A pair of CT and perfusion image does not come into the study store; nothing of it was kept."""
+
+    code = "PAIR_REFUSED"
+
+    def __init__(self, reason_code: str, reason: str) -> None:
+        self.reason_code = reason_code
+        self.reason = reason
+        super().__init__(f"{reason_code}: {reason}")

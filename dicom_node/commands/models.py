@@ -5,16 +5,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dicom_node.commands import model_choice
 from dicom_node.commands.site import AsJson, Site, console, read_site
 
 if TYPE_CHECKING:
     from dicom_node.settings.config import NodeSettings
     from inference.weights.model_store import StoredModel
 
-app = typer.Typer(help="Weights for the lobe engines, with or without internet, and the perfusion model.")
+app = typer.Typer(help="Weights for the lobe engines, with or without internet, and the perfusion models.")
+for command in (model_choice.promote, model_choice.rollback, model_choice.history, model_choice.export):
+    app.command()(command)
 
 Name = Annotated[str, typer.Argument(help="Name of the weights, as `perfnode models list` shows it.")]
-File = Annotated[Path, typer.Argument(help="The published file; for TotalSegmentator its zip or unpacked folder.")]
+Imported = Annotated[str, typer.Argument(help="Name of weights; or a perfusion model: its folder or exported file.")]
+File = Annotated[
+    Path | None,
+    typer.Argument(help="The published file of weights; for TotalSegmentator its zip or unpacked folder."),
+]
 Mirror = Annotated[
     str, typer.Option("--url", help="Fetch from this address instead, for instance a mirror of the hospital.")
 ]
@@ -34,11 +41,21 @@ def list_models(config: Site = None, as_json: AsJson = False) -> None:
 
 
 @app.command("import")
-def import_model(name: Name, file: File, config: Site = None) -> None:
-    """Check a file of weights and put it into the model store. Needs no internet and runs nothing in the file."""
+def import_model(name: Imported, file: File = None, config: Site = None) -> None:
+    """Check weights, or a signed perfusion model, and keep them. Needs no internet and runs nothing in the file.
+
+    A perfusion model is not used before it is promoted.
+    """
     settings = read_site(config, default=True)
     _make_private(settings.data_dir)
-    _tell(settings, "import", settings.model_store().import_file(name, file))
+    if file is not None:
+        _tell(settings, "import", settings.model_store().import_file(name, file))
+        return
+    from inference.models.shipped import trusted_keys
+
+    model = settings.model_registry().take(Path(name), trusted_keys(settings.engine.trusted_keys))
+    settings.audit_trail().operator_action("import-model", f"model:{model.reference}:{model.content_sha256[:12]}")
+    console.print(f"{model.reference} SHA-256 {model.content_sha256}; not in force", markup=False, soft_wrap=True)
 
 
 @app.command("fetch")
@@ -75,7 +92,9 @@ def fetch_model(name: Name, config: Site = None, url: Mirror = "", silence_s: Si
 
 @app.command("show")
 def show_model(
-    folder: Annotated[Path | None, typer.Argument(help="A model bundle; without it, the one of this site.")] = None,
+    model: Annotated[
+        str, typer.Argument(help="A folder, or the name of an imported model; without it, the one of this site.")
+    ] = "",
     config: Site = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,10 +102,14 @@ def show_model(
     from dicom_node import output
     from dicom_node.model_list import bundle_fields
     from inference.models.manifest import PAGE_FILE
-    from inference.models.shipped import read_chosen_bundle
+    from inference.models.promotion import read_serving_bundle
 
-    engine = read_site(config, default=True).engine
-    bundle = read_chosen_bundle(folder or engine.model_folder, engine.trusted_keys)
+    settings = read_site(config, default=True)
+    engine, registry = settings.engine, settings.model_registry()
+    folder = Path(model) if model else engine.model_folder
+    if model and not Path(model).exists():
+        folder = registry.path(registry.find(model))
+    bundle = read_serving_bundle(folder, engine.trusted_keys, registry.folder)
     fields = bundle_fields(bundle)
     if as_json:
         output.print_json(console, fields)
@@ -124,18 +147,22 @@ def remove_model(name: Name, config: Site = None) -> None:
 
 @app.command("verify")
 def verify_models(config: Site = None) -> None:
-    """Read all stored weights and the perfusion model again. Exit status 1 if one has changed or is not signed."""
+    """Read all stored weights and perfusion models again. Exit status 1 if one has changed or is not signed."""
     from dicom_node.model_list import bundle_fields
-    from inference.models.shipped import read_chosen_bundle
+    from inference.models.promotion import changes, read_serving_bundle
+    from inference.models.shipped import trusted_keys
 
     settings = read_site(config, default=True)
-    if settings.engine.perfusion == "bundle":
-        fields = bundle_fields(read_chosen_bundle(settings.engine.model_folder, settings.engine.trusted_keys))
+    engine, registry = settings.engine, settings.model_registry()
+    if engine.perfusion == "bundle":
+        fields = bundle_fields(read_serving_bundle(engine.model_folder, engine.trusted_keys, registry.folder))
         console.print(f"{fields['name']} is intact, signed by {fields['signed_by']}", markup=False, soft_wrap=True)
-    problems = settings.model_store().verify()
+    changes(registry)
+    stored = settings.model_store().verify()
+    problems = {**stored, **registry.verify(trusted_keys(engine.trusted_keys))}
     for name, problem in problems.items():
         console.print(f"{name} {problem or 'is intact'}", markup=False, soft_wrap=True)
-    if not problems:
+    if not stored:
         console.print("the model store is empty")
     if any(problems.values()):
         raise typer.Exit(1)

@@ -38,6 +38,9 @@ def _after_stage(attempt: AttemptId, output: Output, tries: int) -> Iterator[Nex
         if back_to := output.get("back_to"):  # a run of its own: the attempts of this one have taken their names
             yield Next(AttemptId(attempt.case_id, attempt.run + 1, back_to, 1), delay_s=pause_s)
             return
+        if (wait_s := output.get("wait_s")) is not None:  # it was not begun: no crash, and nothing counts
+            yield Next(attempt.following(attempt.stage), tries, wait_s)
+            return
         yield Next(attempt.following(attempt.stage), tries + 1, pause_s)
     elif output["result"] == Result.DONE:
         following = FOLLOWING[attempt.stage]

@@ -6,7 +6,7 @@ brings along; a character that the font lacks is drawn as `?`. Nothing is ever r
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -131,10 +131,7 @@ class Sheet:
 
     def pdf(self, title: str, dpi: int) -> bytes:
         """The sheet as PDF of one page, without time stamp and version; `dpi` is that of pictures in it."""
-        metadata = {"Title": title, "Creator": None, "Producer": None, "CreationDate": None}
-        content = BytesIO()
-        self._figure.savefig(content, format="pdf", dpi=dpi, metadata=metadata)
-        return content.getvalue()
+        return joined_pdf([self], title, dpi)
 
     def pixels(self, dpi: int) -> UInt8[np.ndarray, "rows columns 3"]:
         """The sheet as red, green and blue."""
@@ -144,6 +141,18 @@ class Sheet:
         canvas = FigureCanvasAgg(self._figure)
         canvas.draw()
         return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
+
+
+def joined_pdf(sheets: Sequence[Sheet], title: str, dpi: int) -> bytes:
+    """Sheets as PDF, one page each, without time stamp and version; drawn and written inside the `with` of each."""
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    metadata = {"Title": title, "Creator": None, "Producer": None, "CreationDate": None}
+    content = BytesIO()
+    with PdfPages(content, metadata=metadata) as pages:
+        for sheet in sheets:
+            pages.savefig(sheet._figure, dpi=dpi)
+    return content.getvalue()
 
 
 def drawable(text: str, *, bold: bool = False) -> str:

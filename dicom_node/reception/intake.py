@@ -50,6 +50,8 @@ class Intake:
     judge: Judge
     room_mb: float = 0.0
     """With less free disk than this, what was put aside goes before its time, the oldest first."""
+    stopped: Callable[[str], Doubt | None] = field(default=lambda rule: None)
+    """Why a series that a rule takes, told by its name, must wait for the node itself."""
     _tidied_s: float = field(default=float("-inf"))
     _failed: dict[str, str] = field(default_factory=dict)
     _recover_s: float = field(default=float("inf"))
@@ -69,6 +71,7 @@ class Intake:
         structures: Structures | None = None,
         room_mb: float = 0.0,
         locks: Locks | None = None,
+        stopped: Callable[[str], Doubt | None] = lambda rule: None,
     ) -> Self:
         """The intake of a node.
 
@@ -83,11 +86,12 @@ class Intake:
             structures: where structure sets are kept; `None`: they are series like any other.
             room_mb: with less free disk than this, what was put aside goes before its time.
             locks: keep the intakes of several hosts apart; `None`: there is no other.
+            stopped: why a series that a rule takes, told by its name, must wait for the node itself.
         """
         arrivals = Arrivals.under(data_dir, spool)
         opening = CaseOpening(cases, jobs, arrivals.unmatched, structures, locks or NoLocks())
         counts = ArchiveCounts(expected_instances) if expected_instances else None
-        return cls(arrivals, opening, Judge(rules, settings, counts), room_mb)
+        return cls(arrivals, opening, Judge(rules, settings, counts), room_mb, stopped)
 
     def recover(self) -> None:
         """Finish what a killed node had begun, or this one without its database or disk; forget holds of the gone."""
@@ -152,7 +156,8 @@ class Intake:
         if verdict.action is None or verdict.action is Action.IGNORE:
             self._put_aside(series, verdict)
             return None
-        if verdict.doubt is not None and self._is_held(series, state, verdict, verdict.doubt, hold):
+        doubt = self.stopped(verdict.decision.name) or verdict.doubt
+        if doubt is not None and self._is_held(series, state, verdict, doubt, hold):
             return None
         return None if verdict.is_asking else self._take(series, verdict)
 

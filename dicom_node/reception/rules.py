@@ -20,7 +20,7 @@ UNMATCHED: Final = "unmatched"
 """What becomes of a series that no rule takes: kept for a while, not processed."""
 PRIVATE: Final = frozenset({"patient_id", "patient_name", "words"})
 """Attributes whose values are not shown, because the answer may end up in a ticket or a log."""
-OF_SERIES: Final = frozenset({"instances", "spacing_between_slices_mm", "calling_ae_title"})
+OF_SERIES: Final = frozenset({"instances", "spacing_between_slices_mm", "calling_ae_title", "series_instance_uid"})
 """Attributes of the whole series; all others are of each image."""
 
 

@@ -12,6 +12,8 @@ from typing import Final
 import structlog
 
 from dicom_node.audit.trail import AuditTrail
+from dicom_node.constancy.own_series import with_self_test
+from dicom_node.constancy.stop import VerdictFile
 from dicom_node.durable_files import remove_abandoned_parts
 from dicom_node.errors import code_of
 from dicom_node.jobs.jobs import JobBook
@@ -115,10 +117,11 @@ def _intake(settings: NodeSettings, spool: Spool, jobs: JobBook) -> Intake:
         settings.cases(),
         spool,
         jobs,
-        settings.rules,
+        with_self_test(settings.rules, settings.shared_dir),
         settings.completeness,
         expected_instances=partial(expected_instances, settings.peer(archive)) if archive else None,
         structures=ReceivedStructures(StructureStore.under(settings.shared_dir), settings.subtraction),
         room_mb=2.0 * settings.minimum_free_mb,
         locks=NamedLocks(settings.database, settings.data_dir),
+        stopped=VerdictFile.under(settings.shared_dir).doubt_of,
     )

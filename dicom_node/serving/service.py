@@ -20,6 +20,7 @@ from types import FrameType
 
 import structlog
 
+from dicom_node.commissioning.self_test_timer import SelfTestTimer
 from dicom_node.durable_files import make_directory
 from dicom_node.errors import NodeAlreadyRunning, SelfTestFailed
 from dicom_node.jobs.cases import CaseFolder
@@ -116,7 +117,8 @@ def _run(
 def _chores(settings: NodeSettings, roles: frozenset[Role]) -> list[Chore]:
     """What comes round on this host."""
     sending = [line_watch.chore(settings)] if Role.SENDER in roles else []
-    return [retention.chore(settings), *sending]
+    testing = SelfTestTimer(settings).chores() if Role.RECEIVER in roles else []
+    return [retention.chore(settings), *sending, *testing]
 
 
 def _tested(settings: NodeSettings, name: str, programs: Programs) -> None:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -51,7 +51,7 @@ from dicom_node.settings.site_file import (
     WorkSection,
 )
 from dicom_node.settings.stage_limits import StageLimits
-from dicom_node.settings.watch_settings import StatusSettings, WatchdogSettings
+from dicom_node.settings.watch_settings import SelfTestSettings, StatusSettings, WatchdogSettings
 from dicom_node.settings.work_settings import WorkSettings
 from dicom_node.structures.subtraction import SubtractionRule, pattern_problem
 from inference.engine import EngineSettings
@@ -60,6 +60,9 @@ from inference.quality.policy import QualityPolicy
 from inference.quality.policy import problems as policy_problems
 from inference.volumes import FunctionRule
 from inference.weights.model_store import ModelStore
+
+if TYPE_CHECKING:  # most of who reads the settings wants no model
+    from inference.models.registry import ModelRegistry
 
 _NO_PRODUCT = {
     "densitometric": "the densitometric baseline is not validated",
@@ -118,6 +121,8 @@ class NodeSettings:
     """Where the node shows how it is."""
     watchdog: WatchdogSettings
     """How it watches itself."""
+    self_test: SelfTestSettings
+    """When it sends itself the digital thorax."""
     alerts: tuple[Alert, ...]
     """Whom it tells of what."""
 
@@ -144,6 +149,12 @@ class NodeSettings:
     def model_store(self) -> ModelStore:
         """Where weights of lobe engines lie; `perfnode models` puts them there."""
         return ModelStore(self.engine.model_store or self.data_dir / "models")
+
+    def model_registry(self) -> "ModelRegistry":
+        """Models that this site may put into force; all hosts of the node share them."""
+        from inference.models.registry import ModelRegistry
+
+        return ModelRegistry(self.engine.model_registry or self.shared_dir / "perfusion-models")
 
     def audit_trail(self) -> AuditTrail:
         """The audit trail of this node."""
@@ -245,6 +256,9 @@ def _contradictions(site: SiteFile) -> tuple[str, ...]:
     known = {peer.name for peer in (*site.peers, *site.destinations)}
     if (asked := site.completeness.count_from) and asked not in known:
         problems.append(f"completeness.count_from: there is no peer and no destination named {asked!r}")
+    live = [destination.name for destination in site.destinations if destination.mode is RouteMode.LIVE]
+    if (named := site.self_test.destination) and named not in live:
+        problems.append(f"self_test.destination: there is no destination of mode live named {named!r}")
     for destination in site.destinations:
         if destination.tls and site.tls is None:
             problems.append(f"destinations.{destination.name}.tls: true needs the table [tls] with our certificate")
@@ -328,6 +342,7 @@ def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, St
         engine=replace(
             _engine(site.inference, base, base / node.data_dir),
             quality=QualityPolicy.of(site.quality.severities, site.quality.ranges()),
+            model_registry=base / (node.shared_dir or node.data_dir) / "perfusion-models",
         ),
         subtraction=SubtractionRule(tuple(site.inference.subtract_structures), site.inference.subtract_margin_mm),
         content_qualification=site.objects.content_qualification,
@@ -339,6 +354,7 @@ def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, St
         log_format=site.log.format,
         status=StatusSettings(site.status.host, site.status.port),
         watchdog=_watchdog(site.watchdog),
+        self_test=SelfTestSettings(**site.self_test.model_dump()),
         alerts=tuple(
             Alert(a.name, base / a.url_file, tuple(AlertEvent(e) for e in a.events), a.trusted and base / a.trusted)
             for a in site.alerts

@@ -284,6 +284,15 @@ class WatchdogSection(Section):
         return WorkingHours.parse(self.working_days, self.working_hours)
 
 
+class SelfTestSection(Section):
+    """Table `[self_test]`."""
+
+    every_h: float = Field(default=24.0, ge=0, le=8760)
+    first_after_s: float = Field(default=900.0, ge=0)
+    answer_within_s: float = Field(default=3600.0, gt=0)
+    destination: str = ""
+
+
 class AlertSection(Section):
     """Table `[[alerts]]`."""
 
@@ -314,4 +323,5 @@ class SiteFile(Section):
     log: LogSection = LogSection()
     status: StatusSection = StatusSection()
     watchdog: WatchdogSection = WatchdogSection()
+    self_test: SelfTestSection = SelfTestSection()
     alerts: list[AlertSection] = []

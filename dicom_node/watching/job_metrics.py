@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
@@ -22,7 +22,7 @@ from dicom_node.settings.config import NodeSettings
 from dicom_node.watching.job_watch import JobWatch
 from inference.errors import InferenceError
 from inference.model_card import ModelCard
-from inference.models.shipped import read_chosen_bundle
+from inference.models.promotion import IN_FORCE_FILE, read_serving_bundle
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
@@ -75,10 +75,10 @@ class LookedUp:
     Args:
         settings: of the node.
         jobs: what was last seen in the database.
-        model: which model makes the maps.
+        model: says which model makes the maps.
     """
 
-    def __init__(self, settings: NodeSettings, jobs: JobWatch, model: str) -> None:
+    def __init__(self, settings: NodeSettings, jobs: JobWatch, model: Callable[[], str]) -> None:
         self._settings = settings
         self._jobs = jobs
         self._model = model
@@ -125,7 +125,33 @@ class LookedUp:
         return {GPU_MEMORY: gpu_memory()}
 
     def _of_build(self) -> dict[Metric, Values]:
-        return {BUILD: [((version("perfusion-node"), self._model), 1.0)]}
+        return {BUILD: [((version("perfusion-node"), self._model()), 1.0)]}
+
+
+class ServingModel:
+    """Which model makes the maps now. A bundle is read again only when another one is in force.
+
+    Args:
+        settings: of the node.
+    """
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self._settings = settings
+        self._choice = self._chosen()
+        self._label = model_label(settings)
+
+    def label(self) -> str:
+        """Its name and version, or the code of what is wrong with it."""
+        if (choice := self._chosen()) != self._choice:
+            self._choice, self._label = choice, model_label(self._settings)
+        return self._label
+
+    def _chosen(self) -> bytes:
+        """What the registry says is in force, as it stands there."""
+        try:
+            return (self._settings.model_registry().folder / IN_FORCE_FILE).read_bytes()
+        except OSError:
+            return b""
 
 
 def model_label(settings: NodeSettings) -> str:
@@ -135,7 +161,8 @@ def model_label(settings: NodeSettings) -> str:
         return "densitometric"
     try:
         if engine.perfusion == "bundle" or engine.model_folder is None:
-            return read_chosen_bundle(engine.model_folder, engine.trusted_keys).identity.label()
+            bundle = read_serving_bundle(engine.model_folder, engine.trusted_keys, engine.model_registry)
+            return bundle.identity.label()
         return ModelCard.read(engine.model_folder).identity.label()
     except InferenceError as fault:
         return fault.code

@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from dicom_node.constancy.stop import SELF_TEST_FAILED, VerdictFile
 from dicom_node.errors import DeliveryError
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.requestor import Peer
@@ -79,7 +80,10 @@ OLDEST_JOB: Final = CheckKind(
 ARRIVALS: Final = CheckKind(
     "arrivals", Weight.LATE, "NOTHING_RECEIVED", "Did an image come within `watchdog.quiet_working_hours`?"
 )
-KINDS: Final = (RECEIVER, SUPERVISOR, DATABASE, DISK, ENGINES, OLDEST_JOB, ARRIVALS)
+ANSWER: Final = CheckKind(
+    "answer", Weight.READY, SELF_TEST_FAILED, "Did the last self-test through the port find the answer it should?"
+)
+KINDS: Final = (RECEIVER, SUPERVISOR, DATABASE, DISK, ENGINES, ANSWER, OLDEST_JOB, ARRIVALS)
 """Every check that there is."""
 
 
@@ -181,6 +185,15 @@ def check_engines(running: int, wanted: int) -> Check:
     """Whether all processes that work on cases run."""
     told = f"{running} of {wanted} processes run."
     return passed(ENGINES, told) if running >= wanted else failed(ENGINES, told)
+
+
+def check_answer(verdict: VerdictFile) -> Check:
+    """Whether patients wait because the self-test found another answer than it should."""
+    why = verdict.stopped()
+    if not why:
+        return passed(ANSWER)
+    last = verdict.path.stat().st_mtime if verdict.path.exists() else 0.0
+    return failed(ANSWER, why, str(round(last)))
 
 
 def check_oldest_job(seen: JobsSeen | None, limit_h: float, now_s: float | None = None) -> Check:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Set
 from functools import partial
 
+from dicom_node.constancy.stop import VerdictFile
 from dicom_node.jobs.jobs import JobBook
 from dicom_node.metrics import counted_below
 from dicom_node.processes.roles import ENGINE_ROLES, Role
@@ -10,9 +11,10 @@ from dicom_node.reception.last_received import LastReceived
 from dicom_node.settings.config import NodeSettings
 from dicom_node.watching.alerts import Reporter
 from dicom_node.watching.chores import Chore
-from dicom_node.watching.job_metrics import LookedUp, model_label
+from dicom_node.watching.job_metrics import LookedUp, ServingModel
 from dicom_node.watching.job_watch import LOOK_EVERY_S, JobWatch
 from dicom_node.watching.node_checks import (
+    ANSWER,
     ARRIVALS,
     DATABASE,
     DISK,
@@ -20,6 +22,7 @@ from dicom_node.watching.node_checks import (
     OLDEST_JOB,
     RECEIVER,
     Look,
+    check_answer,
     check_arrivals,
     check_database,
     check_disk,
@@ -63,7 +66,10 @@ class NodeWatch:
         self._reporter = Reporter(settings, open_book, self.watchdog)
         self._page: StatusPage | None = None
         if Role.WEB in roles:
-            collectors = (LookedUp(settings, self._jobs, model_label(settings)), counted_below(settings.data_dir))
+            collectors = (
+                LookedUp(settings, self._jobs, ServingModel(settings).label),
+                counted_below(settings.data_dir),
+            )
             self._page = StatusPage(settings.status, self.watchdog, collectors)
 
     @property
@@ -107,6 +113,7 @@ def looks(
         guarded(DISK, partial(check_disk, folders, settings.minimum_free_mb)),
         guarded(OLDEST_JOB, lambda: check_oldest_job(jobs.latest(), limit_h)),
     ]
+    found.append(guarded(ANSWER, partial(check_answer, VerdictFile.under(settings.shared_dir))))
     if Role.RECEIVER in roles:
         found.append(guarded(RECEIVER, lambda: check_receiver(settings, port())))
         found.append(guarded(ARRIVALS, partial(check_arrivals, settings)))

@@ -11,6 +11,8 @@ from typing import Any
 
 import structlog
 
+from dicom_node.constancy.own_series import is_own_case
+from dicom_node.constancy.stop import SELF_TEST_FAILED, WAIT_S, VerdictFile
 from dicom_node.durable_files import remove_abandoned_parts
 from dicom_node.errors import CaseOvertaken, StageCrashed, StageOutOfMemory
 from dicom_node.jobs.attempts import AttemptId, Result
@@ -24,6 +26,9 @@ from dicom_node.work.stage_process import run_in_child
 
 Output = dict[str, Any]
 _WITH_NETWORK = (Stage.SEGMENT, Stage.PERFUSE)
+OWN_CASE = "SELF_TEST"
+"""Code of a case that the node sent to itself and that goes nowhere."""
+_OWN_CASE = "The node sent it to itself, to be compared with what it answered before; it is for no destination."
 
 
 class StageWork:
@@ -45,6 +50,9 @@ class StageWork:
         log = self._log.bind(case=attempt.case_id, stage=stage, tries=tries)
         if folder.is_cancelled():
             return {"result": Result.CANCELLED.value}
+        if (why := self._stopped(folder, attempt)) is not None:
+            log.info("stage_waits", code=SELF_TEST_FAILED)
+            return {"result": Result.AGAIN.value, "code": SELF_TEST_FAILED, "message": why, "wait_s": WAIT_S}
         log.info("stage_started")
         remove_abandoned_parts(folder.path)
         if attempt.stage in _WITH_NETWORK:
@@ -68,7 +76,19 @@ class StageWork:
         log.info("stage_done")
         if attempt.stage in ASIDE:
             return {"result": Result.DONE.value, "destinations": self._notified()}
-        return {"result": Result.DONE.value, **onward(self._settings.modes)}
+        own = attempt.stage is Stage.CHECK and is_own_case(folder)
+        return {"result": Result.DONE.value, **(self._onward_of_own() if own else onward(self._settings.modes))}
+
+    def _stopped(self, folder: CaseFolder, attempt: AttemptId) -> str | None:
+        """Why the stage must wait for the self-test to pass; None if it need not."""
+        why = VerdictFile.under(self._settings.shared_dir).stopped()
+        return why if why and attempt.stage not in ASIDE and not is_own_case(folder) else None
+
+    def _onward_of_own(self) -> Output:
+        """Where objects go of a case that the node sent to itself: to the one destination named for it, or nowhere."""
+        if name := self._settings.self_test.destination:
+            return {"destinations": [name], "shadows": [], "more": True}
+        return {"destinations": [], "shadows": [], "more": False, "code": OWN_CASE, "message": _OWN_CASE}
 
     def _run(self, folder: CaseFolder, stage: str) -> int:
         limits = self._settings.limits

@@ -29,6 +29,8 @@ minimum_free_mb = 200
 maximum_associations = {associations}
 [inference]
 perfusion = "densitometric"
+[self_test]
+every_h = 0
 [log]
 format = "json"
 """

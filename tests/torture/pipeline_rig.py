@@ -39,6 +39,8 @@ stage_attempts = {stage_attempts}
 retry_delays_s = [{delays}]
 restart_limit = {restart_limit}
 {work}
+[self_test]
+every_h = 0
 [log]
 format = "json"
 [[rules]]

@@ -234,7 +234,7 @@ def test_what_is_looked_up_survives_a_database_that_is_away(tmp_path: Path, monk
     make: Callable[[], Any] = lambda: book  # noqa: E731
     jobs = JobWatch(make)
     jobs.look()
-    with page(Health(), [LookedUp(settings, jobs, "my model 1.0")]) as url:
+    with page(Health(), [LookedUp(settings, jobs, lambda: "my model 1.0")]) as url:
         found = values(get(f"{url}/metrics")[1])
     assert found["perfnode_queue_jobs", "queue=work", "state=waiting"] == 3.0
     assert found["perfnode_queue_jobs", "queue=send-pacs", "state=delayed"] == 2.0
@@ -245,7 +245,7 @@ def test_what_is_looked_up_survives_a_database_that_is_away(tmp_path: Path, monk
     book.is_there = False
     jobs.look()
     monkeypatch.setattr("dicom_node.watching.job_watch._TOO_OLD_S", 0.0)
-    with page(Health(), [LookedUp(settings, jobs, "m")]) as url:
+    with page(Health(), [LookedUp(settings, jobs, lambda: "m")]) as url:
         status, text = get(f"{url}/metrics")
     assert status == 200
     assert values(text)["perfnode_database_up",] == 0.0
