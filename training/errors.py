@@ -19,6 +19,7 @@ TrainingError                          code
 ├─ StoreUnusable                       a study store, or its key, is missing, damaged or unsafe
 ├─ StoreBusy                           another process writes into the study store
 ├─ PairRefused                         a pair of CT and perfusion image does not come into the study store
+├─ ReviewRefused                       a verdict on a pair says too little, or its file is damaged
 ├─ TrainingDiverged                    a loss became infinite or NaN
 ├─ TrainingStopped                     training was asked to stop; its state is saved
 ├─ ForeignCheckpoint                   a job's folder holds the state of another job
@@ -278,3 +279,13 @@ class PairRefused(TrainingError):
         self.reason_code = reason_code
         self.reason = reason
         super().__init__(f"{reason_code}: {reason}")
+
+
+class ReviewRefused(TrainingError):
+    """A verdict on a pair says too little, or its file is damaged."""
+
+    code = "REVIEW_REFUSED"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)

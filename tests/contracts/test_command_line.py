@@ -39,6 +39,7 @@ COMMANDS = (
     "health",
     "alerts",
     "cohort",
+    "pairs",
     "study",
 )
 
@@ -52,6 +53,7 @@ def test_all_promised_commands_exist_with_help() -> None:
 def test_the_commands_of_the_other_room_are_there_and_loaded() -> None:
     groups = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert set(groups["cohort"].commands) >= {"make", "list", "show"}
+    assert set(groups["pairs"].commands) == {"import", "list", "review", "accept", "reject"}
     assert set(groups["study"].commands) == {"prepare", "run", "status", "report", "export"}
 
 

@@ -1,0 +1,175 @@
+"""A folder of a hospital's files becomes pairs and problems: the right CT, the right image, and nothing left unsaid."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from inference.geometry import Grid
+from inference.phantom.thorax import DigitalThorax
+from tests.training.pairs.hospital_files import PATIENT, ct_files, nuclear, registration, save, turned
+from tests.training.pairs.moved_spect import spect_of
+from training.pairs.pair import ClinicalPair, LinkKind, PatientFindings, ProblemCode
+from training.pairs.pairing import find_pairs
+from training.pairs.rigid import Rigid
+
+MOVEMENT = turned((4, -3, 6), (25, -18, 30))
+
+
+@pytest.fixture(scope="module")
+def hospital(thorax: DigitalThorax, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes folders with the CT of the thorax and a SPECT that lies somewhere else, in the frame it is given."""
+    ct = tmp_path_factory.mktemp("ct")
+    ct_files(thorax.ct, ct)
+
+    def made(folder: Path, movement: Rigid = MOVEMENT, frame_uid: str = "2.25.77") -> Path:
+        folder.mkdir(exist_ok=True)
+        for path in ct.iterdir():
+            (folder / path.name).hardlink_to(path)
+        values, grid = spect_of(thorax, movement, frame_uid=frame_uid)
+        save(nuclear(values, grid), folder / "nm" / "spect.dcm")
+        return folder
+
+    return made
+
+
+def only_pair(folder: Path) -> ClinicalPair:
+    (findings,) = find_pairs(folder)
+    assert findings.patient_id == PATIENT.patient_id
+    (pair,) = findings.pairs
+    return pair
+
+
+def codes(findings: PatientFindings) -> list[str]:
+    return sorted(problem.code.value for problem in findings.problems)
+
+
+def test_one_frame_of_reference_is_a_link_without_a_movement(
+    hospital: Callable[..., Path], thorax: DigitalThorax, tmp_path: Path
+) -> None:
+    uid = thorax.ct.grid.frame_of_reference_uid
+    pair = only_pair(hospital(tmp_path / "in", Rigid.identity(), uid))
+    assert pair.link.kind is LinkKind.FRAME_OF_REFERENCE
+    assert np.array_equal(pair.link.rigid.matrix, np.eye(4))
+    assert len(pair.ct.files) == thorax.ct.grid.shape[0]
+    assert pair.registration is None
+
+
+def test_a_registration_object_comes_before_the_images(
+    hospital: Callable[..., Path], thorax: DigitalThorax, tmp_path: Path
+) -> None:
+    folder = hospital(tmp_path / "in")
+    uid = thorax.ct.grid.frame_of_reference_uid
+    path = save(registration("2.25.77", [(uid, MOVEMENT.inverse)]), folder / "reg.dcm")
+    pair = only_pair(folder)
+    assert (pair.link.kind, pair.registration) == (LinkKind.REGISTRATION_OBJECT, path)
+    assert pair.link.rigid.matrix == pytest.approx(MOVEMENT.matrix, abs=1e-9)
+    assert path in pair.files
+
+
+def test_without_either_the_images_are_laid_on_each_other_and_that_is_said(
+    hospital: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = hospital(tmp_path / "in")
+    save(registration("2.25.8", [("2.25.9", MOVEMENT)]), folder / "reg-of-others.dcm")
+    pair = only_pair(folder)
+    assert pair.link.kind is LinkKind.REGISTERED
+    left = pair.link.rigid.after(MOVEMENT.inverse)
+    assert left.angle_deg < 1.0
+    assert ProblemCode.REGISTERED_HERE in {problem.code for problem in pair.all_problems}
+
+
+def _nuclear(uid: str, **values: object) -> Callable[[Path], None]:
+    def put(folder: Path) -> None:
+        dataset = nuclear(
+            np.ones((4, 5, 6)), Grid.axial((4, 5, 6), (5.0, 5.0, 5.0), (1.0, 2.0, 3.0), frame_of_reference_uid="2.25.7")
+        )
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        dataset.SeriesInstanceUID = uid + ".1"
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+        save(dataset, folder / f"{uid}.dcm")
+
+    return put
+
+
+def _text(folder: Path) -> None:
+    (folder / "README.txt").write_text("no DICOM")
+
+
+NO_TRACER: dict[str, object] = {"RadiopharmaceuticalInformationSequence": []}
+
+
+@pytest.mark.parametrize(
+    ("put", "expected"),
+    [
+        ([], ["NO_CT"]),
+        ([_nuclear("2.25.82", ImageType=["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"])], ["NOT_PERFUSION", "NO_CT"]),
+        ([_nuclear("2.25.82", SeriesDescription="Technegas vent", **NO_TRACER)], ["NOT_PERFUSION", "NO_CT"]),
+        ([_nuclear("2.25.82", CorrectedImage="")], ["NO_CT", "SEVERAL_PERFUSIONS"]),
+    ],
+)
+def test_what_is_not_taken_is_said_by_its_code(
+    put: list[Callable[[Path], None]], expected: list[str], tmp_path: Path
+) -> None:
+    for one in [_nuclear("2.25.81"), *put]:
+        one(tmp_path)
+    (findings,) = find_pairs(tmp_path)
+    assert findings.pairs == ()
+    assert codes(findings) == sorted(expected)
+
+
+def test_a_ct_without_perfusion_and_files_of_nobody_are_said(thorax: DigitalThorax, tmp_path: Path) -> None:
+    ct_files(thorax.ct, tmp_path)
+    _text(tmp_path)
+    _nuclear("2.25.82", PatientID="")(tmp_path)
+    of_patient, of_nobody = find_pairs(tmp_path)
+    assert codes(of_patient) == ["NO_PERFUSION"]
+    assert (of_nobody.patient_id, codes(of_nobody)) == ("", ["NOT_DICOM", "NO_PATIENT_ID"])
+
+
+def test_two_persons_with_one_patient_id_are_not_mixed(hospital: Callable[..., Path], tmp_path: Path) -> None:
+    folder = hospital(tmp_path / "in")
+    dataset = dcmread(folder / "nm" / "spect.dcm")
+    dataset.PatientName = "ZZCANARY^OTHER"
+    dataset.save_as(folder / "nm" / "spect.dcm")
+    (findings,) = find_pairs(folder)
+    assert (findings.pairs, codes(findings)) == ((), ["PATIENT_MIXED"])
+
+
+def test_a_ct_that_cannot_be_used_is_said_and_the_next_one_is_taken(
+    hospital: Callable[..., Path], thorax: DigitalThorax, tmp_path: Path
+) -> None:
+    folder = hospital(tmp_path / "in", Rigid.identity(), thorax.ct.grid.frame_of_reference_uid)
+    source = replace(thorax.ct.source, series_instance_uid="2.25.3.9", frame_of_reference_uid="2.25.77")
+    short = thorax.ct.grid.cropped((slice(0, 8), slice(0, 96), slice(0, 96)))
+    uids = tuple(f"{source.series_instance_uid}.{k}" for k in range(8))
+    grid = Grid(short.shape, short.affine, "2.25.77")
+    other = replace(thorax.ct, hu=thorax.ct.hu[:8], grid=grid, source=replace(source, sop_instance_uids=uids))
+    for name in ("ct", "nm"):
+        (folder / name).mkdir(exist_ok=True)
+    ct_files(other, folder / "short")
+    dataset = dcmread(folder / "nm" / "spect.dcm")
+    dataset.FrameOfReferenceUID = "2.25.77"
+    dataset.save_as(folder / "nm" / "spect.dcm")
+    (findings,) = find_pairs(folder)
+    assert codes(findings) == ["CT_UNUSABLE"]
+    assert "TOO_FEW_SLICES" in findings.problems[0].sentence
+    (pair,) = findings.pairs
+    assert pair.link.kind is LinkKind.REGISTERED
+    assert pair.ct.series_instance_uid == thorax.ct.source.series_instance_uid
+
+
+def test_days_between_and_an_unknown_tracer_are_for_a_person(
+    hospital: Callable[..., Path], thorax: DigitalThorax, tmp_path: Path
+) -> None:
+    folder = hospital(tmp_path / "in", Rigid.identity(), thorax.ct.grid.frame_of_reference_uid)
+    dataset = dcmread(folder / "nm" / "spect.dcm")
+    dataset.RadiopharmaceuticalInformationSequence, dataset.SeriesDescription = [], "Tomo"
+    dataset.CorrectedImage = None
+    dataset.save_as(folder / "nm" / "spect.dcm")
+    pair = only_pair(folder)
+    assert {problem.code.value for problem in pair.all_problems} == {"TRACER_UNKNOWN", "NOT_CORRECTED", "DAYS_APART"}

@@ -1,0 +1,130 @@
+"""Bring the hospital's own pairs of CT and perfusion image into a study store, and decide which are trained on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from training.commands.errors_told import ErrorsTold
+
+if TYPE_CHECKING:
+    from training.pairs.importing import ImportedPatient
+    from training.store import StudyStore
+
+app = typer.Typer(
+    cls=ErrorsTold,
+    help="Pairs of CT and perfusion SPECT or PET of the hospital's own patients, for training.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+
+StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the study store.", file_okay=False)]
+Key = Annotated[Path | None, typer.Option("--key", help="Key of the store; without it, beside the store as STORE.key.")]
+By = Annotated[str, typer.Option("--by", help="Name of the person who does it; the store's audit keeps it.")]
+PairName = Annotated[str, typer.Argument(metavar="PAIR", help="Name of the pair, as `pairs list` shows it.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; must not name the patient.")]
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="Folder of DICOM files.", exists=True, file_okay=False)],
+    store: StoreFolder,
+    by: By,
+    key: Key = None,
+) -> None:
+    """Find CT and perfusion image of every patient in a folder, lay them on each other, and keep them de-identified.
+
+    Tells for every patient what was taken and what is wrong. What is there already is kept, so it may be stopped and
+    gone on with. Ends with status 1 if a patient has no pair, or one was refused.
+    """
+    from training.pairs.importing import import_folder
+    from training.store import StudyStore
+
+    opened = StudyStore.open(store, key) if (store / "store.json").exists() else StudyStore.create(store, key)
+    patients = []
+    for patient in import_folder(folder, opened, by=by):
+        _print_patient(patient)
+        patients.append(patient)
+    known = [patient for patient in patients if patient.patient_id]
+    inside = sum(patient.is_in for patient in known)
+    console.print(f"{inside} of {len(known)} patients are in {store}", soft_wrap=True, markup=False)
+    raise typer.Exit(0 if known and inside == len(known) else 1)
+
+
+@app.command("list")
+def list_pairs(store: StoreFolder, key: Key = None) -> None:
+    """List the pairs of a store: how they are linked, what was noted, and whether a person accepted them."""
+    from training.pairs.review import verdict_on
+
+    opened = _opened(store, key)
+    pairs = opened.pairs()
+    for pair in pairs:
+        verdict = verdict_on(opened, pair)
+        word = "open" if verdict is None else "accepted" if verdict.is_accepted else "rejected"
+        codes = " ".join(sorted({*pair.link.problems, *pair.warnings}))
+        console.print(
+            f"{pair.name}  {pair.patient}  {word:8}  {pair.link.kind}  {codes}".rstrip(), soft_wrap=True, markup=False
+        )
+    console.print(f"{len(pairs)} pairs of {len(opened.patients())} patients", markup=False)
+
+
+@app.command("review")
+def review(
+    store: StoreFolder,
+    out: Annotated[Path, typer.Option(help="Folder of the pages, and of index.html, which shows them all.")],
+    key: Key = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only pairs that nobody has decided on.")] = False,
+) -> None:
+    """Draw a page of pictures of every pair, for a person who says yes or no to each.
+
+    Ends with status 1 if a pair cannot be drawn.
+    """
+    from training.pairs.review_list import write_review
+
+    stderr = Console(stderr=True, highlight=False)
+    page, failed = write_review(
+        _opened(store, key), out, only_open=only_open, tell=lambda name: stderr.print(f"drawing {name}", markup=False)
+    )
+    console.print(str(page), soft_wrap=True, markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command("accept")
+def accept(pair: PairName, store: StoreFolder, by: By, reason: Reason, key: Key = None) -> None:
+    """Let a pair be trained on: CT and SPECT belong together and lie on each other."""
+    _decide(pair, store, key, is_accepted=True, by=by, reason=reason)
+
+
+@app.command("reject")
+def reject(pair: PairName, store: StoreFolder, by: By, reason: Reason, key: Key = None) -> None:
+    """Keep a pair out of training; it stays in the store, and may be accepted later."""
+    _decide(pair, store, key, is_accepted=False, by=by, reason=reason)
+
+
+def _decide(pair: str, store: Path, key: Path | None, *, is_accepted: bool, by: str, reason: str) -> None:
+    from datetime import UTC, datetime
+
+    from training.pairs.review import decide
+
+    decide(_opened(store, key), pair, is_accepted=is_accepted, by=by, reason=reason, now=datetime.now(UTC))
+    console.print(f"{pair} is {'accepted' if is_accepted else 'rejected'}", markup=False)
+
+
+def _opened(store: Path, key: Path | None) -> "StudyStore":
+    from training.store import StudyStore
+
+    return StudyStore.open(store, key)
+
+
+def _print_patient(patient: "ImportedPatient") -> None:
+    """One line for the patient, one for each pair, refusal and problem."""
+    name = patient.patient_id or "files of no patient"
+    lines = [f"{name}: {len(patient.stored)} pair(s)"]
+    lines += [f"  pair {pair.name}, linked by {pair.link.kind}, patient {pair.patient}" for pair in patient.stored]
+    lines += [f"  REFUSED {refusal.sentence}" for refusal in patient.refusals]
+    lines += [f"  {problem.code}: {problem.sentence}" for problem in patient.problems]
+    for line in lines:  # a header may hold what it likes, also what moves the cursor of a terminal
+        shown = "".join(c if c.isprintable() else "?" for c in line)
+        console.print(shown, soft_wrap=True, markup=False)
