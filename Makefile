@@ -22,7 +22,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test pytomography bench-spect test-totalsegmentator test-models unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training quality-figures capacity torture torture-pipeline torture-time torture-write fuzz clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator test-models test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training quality-figures capacity torture torture-pipeline torture-time torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -33,8 +33,11 @@ test: $(VENV)/installed-test $(VENV)/pytomography $(VIEWERS)  ## Run the tests, 
 test-totalsegmentator: $(VENV)/installed-test $(VENV)/totalsegmentator  ## The third lobe engine beside TotalSegmentator itself.
 	$(BIN)/python -m pytest -q -s tests/inference/totalsegmentator/test_beside_the_original.py
 
-test-models: $(VENV)/installed-test  ## A running node while models are promoted, taken back and run in shadow between and during cases.
-	$(BIN)/python -m pytest -q tests/scenarios/test_switching.py
+test-models: $(VENV)/installed-test  ## A running node while models are promoted, taken back and run in shadow; a promotion killed (-9).
+	$(BIN)/python -m pytest -q tests/scenarios/test_switching.py tests/scenarios/test_model_refusals.py
+
+test-retraining: $(VENV)/installed-test  ## docs/retraining.md command by command: ten patients in an archive, trained, promoted, taken back.
+	$(BIN)/python -m pytest -q -p no:randomly tests/retraining tests/training/retraining
 
 unusual-patients: $(VENV)/installed-test  ## Read every patient of docs/unusual-patients.md and compare with what the page states.
 	$(BIN)/python -m pytest -q tests/inference/phantom/test_unusual_patients.py

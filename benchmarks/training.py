@@ -41,12 +41,11 @@ from training.study_case import BASELINES, CaseFacts, StudyCase
 from training.transfer import fresh_network
 from training.validation import ValidationScore
 
-WINDOW = (64, 48, 64)
+WINDOW, SPACING_MM, BATCH = (48, 32, 48), 6.0, 2
 """As in configs/study."""
-CASE_SHAPE = (54, 38, 58)
+CASE_SHAPE = (43, 30, 47)
 """Of a usual patient: 26 × 18 × 28 cm."""
 CASES = 12
-BATCH = 4
 WARM_UP = 3 if torch.cuda.is_available() else 1
 console = Console(width=120)
 
@@ -153,7 +152,7 @@ def _monai_loader(cases: list[StudyCase], steps: int, workers: int) -> DataLoade
                 prob=1.0,
                 rotate_range=(np.deg2rad(plan.rotation_degrees),) * 3,
                 scale_range=(plan.scale,) * 3,
-                translate_range=(plan.shift_mm / 4.8,) * 3,
+                translate_range=(plan.shift_mm / SPACING_MM,) * 3,
                 mode=["bilinear", "bilinear", "nearest"],
                 padding_mode="zeros",
             ),
@@ -227,7 +226,7 @@ def _network(chosen: argparse.Namespace) -> nn.Module:
         identity=ModelIdentity("benchmark", "1"),
         network=chosen.network,
         network_arguments={},
-        input_spacing_mm=(4.8, 4.8, 4.8),
+        input_spacing_mm=(SPACING_MM,) * 3,
         hu_window=(-1000.0, 100.0),
         window_size=WINDOW,
         trained_on="nothing",
@@ -240,7 +239,7 @@ def _network(chosen: argparse.Namespace) -> nn.Module:
 def _noise_case(number: int) -> StudyCase:
     random = np.random.default_rng(number)
     lungs = np.zeros(CASE_SHAPE, dtype=bool)
-    lungs[2:-2, 4:-4, 4:30] = lungs[2:-2, 4:-4, 36:-4] = True
+    lungs[2:-2, 3:-3, 3:23] = lungs[2:-2, 3:-3, 27:-3] = True
     maps: dict[str, Any] = {name: np.where(lungs, random.random(CASE_SHAPE), 0) for name in ("target", "truth")}
     return StudyCase(
         patient=f"NC-{number:03d}",
@@ -253,7 +252,7 @@ def _noise_case(number: int) -> StudyCase:
         defects=np.zeros(CASE_SHAPE, dtype=np.uint8),
         **{name: values.astype(np.float32) for name, values in maps.items()},
         baselines=np.zeros((len(BASELINES), *CASE_SHAPE), dtype=np.float32),
-        grid=Grid.axial(CASE_SHAPE, (4.8, 4.8, 4.8), (0.0, 0.0, 0.0), frame_of_reference_uid="1.2.3"),
+        grid=Grid.axial(CASE_SHAPE, (SPACING_MM,) * 3, (0.0, 0.0, 0.0), frame_of_reference_uid="1.2.3"),
         facts=CaseFacts("A", "free breathing", (), {}, 15.0, 1, {}, (2.0, 1.0, 1.0), 1000.0, "true lobes"),
     )
 

@@ -12,6 +12,8 @@ from inference.errors import ModelError, StoredModelDamaged
 from inference.model_card import ModelCard
 from inference.models.bundle import ModelBundle
 from inference.models.promotion import in_force, read_serving_bundle
+from inference.models.registry import ModelRegistry
+from inference.models.shadow import Shadow, shadow_of
 from inference.models.shipped import SHIPPED_MODEL
 from inference.weights.published_weights import PUBLISHED, PublishedWeights
 
@@ -133,22 +135,33 @@ def list_fields(settings: NodeSettings) -> dict[str, Any]:
 
 
 def imported_models(settings: NodeSettings) -> list[dict[str, str]]:
-    """The perfusion models that were imported, and which of them is in force."""
+    """The perfusion models that were imported, and which of them is in force or in shadow."""
     registry = settings.model_registry()
     try:
         change = in_force(registry)
     except ModelError as fault:
         state = fault.code
         return [{"name": m.reference, "sha256": m.content_sha256, "state": state} for m in registry.models()]
-    chosen = change.model.manifest_sha256 if change is not None and change.model is not None else ""
+    states = {}
+    if (shadow := _shadow(registry)) is not None:
+        states[shadow.model.manifest_sha256] = "in shadow"
+    if change is not None and change.model is not None:
+        states[change.model.manifest_sha256] = "in force"
     return [
         {
             "name": model.reference,
             "sha256": model.content_sha256,
-            "state": "in force" if model.manifest_sha256 == chosen else "imported",
+            "state": states.get(model.manifest_sha256, "imported"),
         }
         for model in registry.models()
     ]
+
+
+def _shadow(registry: ModelRegistry) -> Shadow | None:
+    try:
+        return shadow_of(registry)
+    except ModelError:  # then none runs; `perfnode models shadow` says why
+        return None
 
 
 def print_list(console: Console, settings: NodeSettings) -> None:

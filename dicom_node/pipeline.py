@@ -3,6 +3,8 @@
     received series ─ read ─▶ CT ─ segment ─▶ lobes ─ perfuse ─▶ result ─ encode ─▶ objects ─ check ─ deliver ─▶ PACS
                         └───────────┴── no result possible ──┴─▶ notice ── tell ──▶ PACS: why            verify ◀─┘
 
+    delivered, and a model runs in shadow ─ candidate ─▶ figures, objects ── research ──▶ a research archive, or nobody
+
 Every stage is a plain function from files of a case to files of the same case, so that it can be repeated: the same
 input gives the same bytes and the same UIDs. What a stage makes is on disk before the journal says so, and `deliver`
 sends only what is on disk and has passed `check`. A restart repeats at most one stage. `job_engine` makes the stages
@@ -10,6 +12,7 @@ durable and runs each in a process of its own (`child`), so each imports only wh
 same functions without a network.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -21,6 +24,7 @@ from pydicom import Dataset, dcmread
 from dicom_node.durable_files import make_directory, write_json, written_durably
 from dicom_node.errors import CheckFailed
 from dicom_node.jobs.cases import CaseFolder
+from dicom_node.jobs.route_mode import RouteMode
 from dicom_node.jobs.stages import Stage
 from dicom_node.results.ladder_files import descent_of
 from dicom_node.results.result_files import read_ct, read_lobes, read_result, write_ct, write_lobes, write_result
@@ -30,6 +34,8 @@ from inference import engine
 if TYPE_CHECKING:
     from dicom_node.checks.faults import Fault
     from dicom_node.objects.kinds import ObjectRole
+    from inference.exclusion import Exclusion
+    from inference.volumes import CtVolume
 
 
 def read(case: CaseFolder, settings: NodeSettings) -> None:
@@ -68,22 +74,27 @@ def perfuse(case: CaseFolder, settings: NodeSettings) -> None:
         ModelError: a model is absent or not the one that was approved.
         OutOfMemory: the network has no other way to run; see `inference.execution`.
     """
-    from dicom_node.structures.subtraction import exclusion_of
-
     model = engine.build_perfusion_model(settings.engine)
     ct, found = read_ct(case.ct), read_lobes(case.lobes)
-    rule = settings.subtraction
     result = engine.perfuse(
         ct,
         found,
         model,
         settings.engine.function_rule,
-        exclusion=exclusion_of(case.structure_sets(), ct, rule) if rule.is_set else None,
+        exclusion=_exclusion(case, ct, settings),
         progress=case.show_progress,
         descent=descent_of(case, Stage.PERFUSE),
         policy=settings.engine.quality,
     )
     write_result(case.result, result)
+
+
+def _exclusion(case: CaseFolder, ct: "CtVolume", settings: NodeSettings) -> "Exclusion | None":
+    """The structures that the site takes out of the function regions."""
+    from dicom_node.structures.subtraction import exclusion_of
+
+    rule = settings.subtraction
+    return exclusion_of(case.structure_sets(), ct, rule) if rule.is_set else None
 
 
 def encode(case: CaseFolder, settings: NodeSettings) -> None:
@@ -121,7 +132,8 @@ def encode(case: CaseFolder, settings: NodeSettings) -> None:
             write_object(dataset, part)
         made.setdefault(str(role), EarlierInstance.of(dataset))
     published = PublishedResult(result_id, earlier.result_id if earlier else "", made, len(case.instances()))
-    write_json(case.contents, {"ordered": [str(role) for role in settings.roles()], "result": asdict(published)})
+    made_with = {"ordered": [str(role) for role in settings.roles()], "settings_digest": settings.settings_digest()}
+    write_json(case.contents, {**made_with, "result": asdict(published)})
     case.keep_objects(written)
     with written_durably(case.summary) as part:
         draw_summary(ct, result, part)
@@ -152,6 +164,45 @@ def _by_code(faults: "Sequence[Fault]") -> list[str]:
     counts = Counter(fault.code for fault in faults)
     first = {fault.code: fault for fault in reversed(faults)}
     return [f"{code} in {first[code].object}, {counts[code]} in all: {first[code].sentence}." for code in counts]
+
+
+def candidate(case: CaseFolder, settings: NodeSettings) -> None:
+    """CT volume, lobes and the result in use → how the model in shadow compares with it, and objects for research.
+
+    Nothing of the case itself is changed.
+
+    Raises:
+        ImplausibleAnatomy: a check forbids sending what the model made.
+        ModelError: the model must not be used.
+        OutOfMemory: the network has no other way to run; see `inference.execution`.
+        CheckFailed: an object has a fault; none is sent.
+    """
+    from dicom_node.shadow.comparisons import Comparisons, compared
+    from dicom_node.shadow.objects import write_shadow_objects
+    from inference.ensemble_perfusion import EnsemblePerfusion
+    from inference.models.shadow import read_shadow_bundle, shadow_of
+
+    case.clear_candidate()
+    registry = settings.model_registry()
+    shadow, in_use = shadow_of(registry), read_result(case.result)
+    if shadow is None or shadow.model.content_sha256 == in_use.perfusion.model.weights_sha256:
+        return
+    bundle = read_shadow_bundle(shadow, registry, settings.engine.trusted_keys)
+    model = EnsemblePerfusion.of(bundle, device=settings.engine.device)
+    ct, started_at = read_ct(case.ct), time.monotonic()
+    result = engine.perfuse(
+        ct,
+        read_lobes(case.lobes),
+        model,
+        settings.engine.function_rule,
+        exclusion=_exclusion(case, ct, settings),
+        descent=descent_of(case, Stage.CANDIDATE),
+        policy=settings.engine.quality,
+    )
+    comparison = compared(case.case_id, result, in_use, time.monotonic() - started_at)
+    if settings.modes.get(shadow.destination) is RouteMode.RESEARCH:
+        write_shadow_objects(case, settings, shadow, ct, (result, in_use), case_headers(case))
+    Comparisons(registry.folder, shadow.model.content_sha256).keep(comparison)
 
 
 def notice(case: CaseFolder, settings: NodeSettings) -> None:
@@ -200,5 +251,6 @@ STAGES: dict[Stage, StageFunction] = {
     Stage.ENCODE: encode,
     Stage.CHECK: check,
     Stage.NOTICE: notice,
+    Stage.CANDIDATE: candidate,
 }
-"""What each stage does; `deliver` and `tell` are `delivery.send`, once per destination."""
+"""What each stage does; `deliver`, `tell` and `research` are `delivery.send`, once per destination."""

@@ -22,6 +22,9 @@ class Channel(StrEnum):
     """Share of the voxel that is left lung; tells lung-wise networks the lungs apart and is not shown to their body."""
     LUNG_HU = "lung-hu"
     """Mean CT number of the lung in the voxel, in the card's window; what is not lung does not count."""
+    PARENCHYMA = "parenchyma"
+    """CT number of the lung between its vessels, 0 at -1000 HU and 1 at `PARENCHYMA_TOP_HU`: the darkest ninth of the
+    lung of the voxel. Lung with less blood is darker (mosaic attenuation), which vessels hide from the mean."""
     SPREAD = "spread"
     """Standard deviation of the CT number within the lung of the voxel, over `SPREAD_SCALE_HU`."""
     BELOW_950 = "below-950"
@@ -42,6 +45,8 @@ SUBVOXEL_CHANNELS: tuple[str, ...] = tuple(channel.value for channel in Channel 
 """All that can be shown to a network of both lungs, in the order of this file."""
 SPREAD_SCALE_HU = 250.0
 """Near the largest spread of a lung voxel, where half of it is a vessel."""
+PARENCHYMA_TOP_HU = -600.0
+"""Denser lung is not aerated lung between vessels; the narrow window makes a few HU count."""
 HEIGHT_SCALE_MM = 250.0
 """Height of large lungs, front to back."""
 DEPTH_SCALE_MM = 50.0

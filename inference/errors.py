@@ -43,7 +43,9 @@
     │  ├─ EvaluationUnusable               a document is no evaluation, or contradicts itself
     │  ├─ EvaluationOfAnotherModel         an evaluation is of another model, or compares with another one
     │  ├─ EvaluationNotPassed              a model was not good enough
-    │  └─ PromotionRefused                 one person alone, or nothing to change
+    │  ├─ PromotionRefused                 one person alone, or nothing to change
+    │  ├─ ShadowRefused                    a model must not run in shadow as it was asked
+    │  └─ ShadowUnreadable                 what says which model runs in shadow cannot be read
     ├─ OutOfMemory                         a network needs more memory than there is, in every way it can run
     └─ GridMismatch                        two volumes that must share a grid do not: a bug, never hidden
 
@@ -530,6 +532,27 @@ class PromotionRefused(ModelError):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(f"Nothing was changed: {reason}.")
+
+
+class ShadowRefused(ModelError):
+    """A model must not run in shadow as it was asked."""
+
+    code = "SHADOW_REFUSED"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Nothing was changed: {reason}.")
+
+
+class ShadowUnreadable(ModelError):
+    """The file that says which model runs in shadow cannot be read; none runs, and the maps are made as before."""
+
+    code = "SHADOW_UNREADABLE"
+
+    def __init__(self, path: str, reason: str) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path} cannot be read ({reason}), so no model runs in shadow. Switch it off and on again.")
 
 
 class OutOfMemory(InferenceError):

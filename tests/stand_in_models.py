@@ -51,15 +51,16 @@ def stand_in_files(members: int = 2) -> dict[str, bytes]:
     return files
 
 
-def density_files(seed: int = 0) -> dict[str, bytes]:
+def density_files(seed: int = 0, *, steps: int = 60) -> dict[str, bytes]:
     """Files of a bundle whose one network gives back the density that it is shown, more or less.
 
-    That is just enough for the self-test of the node. Each seed gives another network.
+    That is just enough for the self-test of the node. Each seed gives another network; more steps of its training, one
+    that keeps closer to the density.
     """
     network = stand_in_network(stand_in_card(), seed).train()
     random = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
-    for _ in range(60):
+    for _ in range(steps):
         hu = interpolate(torch.rand((2, 1, 8, 8, 8), generator=random), scale_factor=4, mode="trilinear")
         shown = torch.cat([hu, (hu < 0.6).float()], 1)
         loss = ((network(shown) - hu - 0.02) ** 2).mean()

@@ -38,6 +38,7 @@ ALTERATIONS: Mapping[str, Alteration] = MappingProxyType(
     {
         Channel.HU: Alteration(gain=0.02, offset=0.01, noise=0.01),
         Channel.LUNG_HU: Alteration(gain=0.02, offset=0.01, noise=0.01),
+        Channel.PARENCHYMA: Alteration(gain=0.02, offset=0.01, noise=0.01),
         Channel.SPREAD: Alteration(gain=0.05, noise=0.01),
         Channel.BELOW_950: Alteration(gain=0.10, noise=0.01),
         Channel.BELOW_910: Alteration(gain=0.10, noise=0.01),

@@ -39,7 +39,7 @@ from training.perfusion_defects import edge_corrected, find_defects
 from training.study_case import BASELINES, CaseFacts, StudyCase
 from training.voxel_means import voxel_means
 
-VERSION = "2"
+VERSION = "3"
 """Raise it with every change that changes a case: those of another version are prepared again."""
 TRUE_LOBES = ModelIdentity("true lobes", "1", caveat="Lungs and lobes of the in-silico body, drawn by nobody.")
 
@@ -136,7 +136,7 @@ def case_of(
     activity = voxel_means(np.where(views.truth.lobes > 0, views.truth.perfusion, 0.0), views.truth.grid, grid)
     fwhm_mm = round(effective_fwhm_mm(activity, spect, grid, mask), 3)  # further digits depend on threads
     truth = blurred(activity, grid, fwhm_mm=fwhm_mm)
-    baselines = _baselines(lungs, fwhm_mm)
+    baselines = trivial_maps(lungs, fwhm_mm)
     return StudyCase(
         patient=str(record["patient"]),
         cohort=str(record["cohort"]),
@@ -146,9 +146,9 @@ def case_of(
         eroded=eroded(mask, grid, margin_mm=fwhm_mm),
         lobes=np.where(mask, seen_lobes(lobes, seen), np.uint8(0)),
         defects=find_defects(edge_corrected(truth, baselines[0], mask), mask, grid),
-        target=_relative(spect, mask),
-        truth=_relative(truth, mask),
-        baselines=np.stack([_relative(values, mask) for values in baselines]),
+        target=relative_to_mask(spect, mask),
+        truth=relative_to_mask(truth, mask),
+        baselines=np.stack([relative_to_mask(values, mask) for values in baselines]),
         grid=grid,
         facts=_facts(views, record, lobes, fwhm_mm),
     )
@@ -168,13 +168,13 @@ def true_lobes(views: Views) -> LobeMap:
     return LobeMap(labels, views.ct.grid, TRUE_LOBES)
 
 
-def _baselines(lungs: LungsOnSpect, fwhm_mm: float) -> list[Map]:
+def trivial_maps(lungs: LungsOnSpect, fwhm_mm: float) -> list[Map]:
     """The trivial predictors as SPECT would blur them; blurring first gives the same, as all are sums of four terms."""
     terms = np.stack([blurred(term, lungs.grid, fwhm_mm=fwhm_mm) for term in sharp_terms(lungs)])
     return [weighted(terms, PUBLISHED_WEIGHTS[predictor]) for predictor in BASELINES]
 
 
-def _relative(values: Map, mask: Mask) -> Map:
+def relative_to_mask(values: Map, mask: Mask) -> Map:
     """In multiples of the mean over the mask; 0 outside."""
     relative: Map = np.where(mask, values / np.float32(values[mask].mean(dtype=np.float64)), np.float32(0.0))
     return relative

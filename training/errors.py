@@ -19,7 +19,9 @@ TrainingError                          code
 ├─ StoreUnusable                       a study store, or its key, is missing, damaged or unsafe
 ├─ StoreBusy                           another process writes into the study store
 ├─ PairRefused                         a pair of CT and perfusion image does not come into the study store
-├─ ReviewRefused                       a verdict on a pair says too little, or its file is damaged
+├─ ReviewRefused                       a verdict on a pair says too little
+├─ WordsRefused                        a name or a reason that a person gave cannot be kept
+├─ PatientListUnusable                 a list of patients to fetch; all bad lines at once
 ├─ TrainingDiverged                    a loss became infinite or NaN
 ├─ TrainingStopped                     training was asked to stop; its state is saved
 ├─ ForeignCheckpoint                   a job's folder holds the state of another job
@@ -282,10 +284,32 @@ class PairRefused(TrainingError):
 
 
 class ReviewRefused(TrainingError):
-    """A verdict on a pair says too little, or its file is damaged."""
+    """A verdict on a pair says too little."""
 
     code = "REVIEW_REFUSED"
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+class WordsRefused(TrainingError):
+    """A name or a reason that a person gave to a study store cannot be kept; nothing was changed."""
+
+    code = "WORDS_REFUSED"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class PatientListUnusable(TrainingError):
+    """A list of patients to fetch cannot be used; carries every mistake found, by its line and without the patient."""
+
+    code = "PATIENT_LIST"
+
+    def __init__(self, source: str, problems: tuple[str, ...]) -> None:
+        self.source = source
+        self.problems = problems
+        lines = "".join(f"\n  - {problem}" for problem in problems)
+        super().__init__(f"{len(problems)} mistake(s) in {source}:{lines}")

@@ -81,13 +81,20 @@ def read_finished_study(folder: Path) -> FinishedStudy:
     recipe = kept_recipe(folder)
     arm = recipe.arm(recipe.study.main_arm)
     folds = range(recipe.study.cohort.folds)
-    models = tuple(_fold_model(folder, f"{arm.name}/fold{fold}/seed{arm.seeds[0]}") for fold in folds)
+    models = tuple(read_fold_model(folder, f"{arm.name}/fold{fold}/seed{arm.seeds[0]}") for fold in folds)
     if len({model.job.cases_sha256 for model in models}) > 1:
         raise StudyIncomplete(str(folder), "the folds were trained on different preparations of the patients")
     return FinishedStudy(folder, recipe, models)
 
 
-def _fold_model(study: Path, name: str) -> FoldModel:
+def read_fold_model(study: Path, name: str) -> FoldModel:
+    """The network that a job trained, as it will lie in a bundle.
+
+    Raises:
+        StudyIncomplete: the job is not done, belongs to another plan, or its weights are others.
+        JobUnreadable: a record is missing or damaged.
+        WeightsUnusable: weights do not fit their network.
+    """
     folder = study / JOBS / name
     if not (folder / RESULT_FILE).is_file():
         raise StudyIncomplete(str(study), f"the job {name} is not done: perfnode study run goes on with it")

@@ -36,8 +36,8 @@ from training.jobs import (
     write_record,
 )
 from training.running import Running
-from training.scores import case_scores, reference_map
-from training.study_case import StudyCase
+from training.scores import case_scores, reference_map, spect_agreement
+from training.study_case import Map, StudyCase
 
 if TYPE_CHECKING:
     from inference.model_card import ModelCard
@@ -223,7 +223,7 @@ class _Network:
             for case, values in zip(cases, maps, strict=True):
                 write_prediction(folder / f"{case.patient}.npz", values, case)
         with self.clock.phase("scoring"):
-            return {case.patient: asdict(case_scores(values, case)) for case, values in zip(cases, maps, strict=True)}
+            return {case.patient: _scored(values, case) for case, values in zip(cases, maps, strict=True)}
 
     def _weights_sha256(self) -> str:
         """Of the weights that predicted: those in this folder, or in that of the pre-training when nothing learned."""
@@ -242,6 +242,10 @@ class _Network:
 
     def _ask_to_end(self, *_: object) -> None:
         self.is_asked_to_end = True
+
+
+def _scored(values: Map, case: StudyCase) -> dict[str, object]:
+    return asdict(case_scores(values, case) if case.facts.has_truth else spect_agreement(values, case))
 
 
 def _study(job: Job, folder: Path) -> Path:

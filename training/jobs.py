@@ -58,9 +58,9 @@ class Job:
 
     name: str
     """Its folder below `jobs/`, such as `scratch/fold0/seed1`."""
-    kind: Literal["pretraining", "arm", "reference"]
+    kind: Literal["pretraining", "arm", "reference", "retraining"]
     arm: str
-    """Name of the arm, of the network that is pre-trained, or one of `REFERENCE_MAPS`."""
+    """Name of the arm, of the network that is pre-trained or retrained, or one of `REFERENCE_MAPS`."""
     fold: int | None = None
     """Which part of the fine-tuning patients is tested, from 0; None outside arms."""
     seed: int = 0
@@ -131,7 +131,8 @@ class Result:
     samples_per_second: float = 0.0
     """Patients per second while steps were taken."""
     scores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """For each test patient, `training.scores.CaseScores` as a dictionary. Empty after pre-training."""
+    """For each test patient, `training.scores.CaseScores` as a dictionary, or `Agreement` with the SPECT where nobody
+    knows the truth. Empty after pre-training."""
 
 
 class JobState(StrEnum):

@@ -18,6 +18,7 @@ _CHANNELS: Mapping[str, str] = {
     Channel.HU: "mean CT number in the window of the model card, 0 to 1",
     Channel.LUNGS: "share of the voxel that is lung",
     Channel.LUNG_HU: "mean CT number of the lung in the voxel, in the window",
+    Channel.PARENCHYMA: "CT number of the darkest ninth of the lung in the voxel, -1000 to -600 HU as 0 to 1",
     Channel.SPREAD: "standard deviation of the CT number within the lung of the voxel, over 250 HU",
     Channel.BELOW_950: "share of the voxel that is lung below -950 HU",
     Channel.BELOW_910: "share of the voxel that is lung below -910 HU",

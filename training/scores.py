@@ -88,6 +88,15 @@ def case_scores(prediction: Float[np.ndarray, "slices rows columns"], case: Stud
     )
 
 
+def spect_agreement(prediction: Float[np.ndarray, "slices rows columns"], case: StudyCase) -> Agreement:
+    """Score a map against the SPECT alone: all there is of a patient whose true perfusion nobody knows.
+
+    Raises:
+        ValueError: as `case_scores`.
+    """
+    return _agreement(_relative(prediction, case, "prediction"), _relative(case.target, case, Against.SPECT), case)
+
+
 def reference_map(case: StudyCase, name: str) -> Values:
     """One of the maps that a case brings along.
 

@@ -2,7 +2,8 @@
 
 A case holds what the node shows a network of this CT (`channels`), what the SPECT measured there (`target`), what is
 true (`truth`), and what predictors score that know nearly nothing (`baselines`). Voxels outside the lungs are 0 in all
-maps and count nowhere. Nothing here is a patient: cases come from the in-silico cohort.
+maps and count nowhere. Cases of the study come from the in-silico cohort; those of a hospital's own pairs are made by
+`training.retraining.pair_cases` and have no truth.
 
 The module needs numpy only, so that a machine that trains needs no DICOM and no ITK.
 """
@@ -53,6 +54,8 @@ class CaseFacts:
     """Where lungs and lobes come from: `true lobes`, or the name of an engine."""
     input_statistics: Mapping[str, float] = field(default_factory=dict)
     """Of the CT at full resolution, for the fingerprint of the training patients (`inference.domain`)."""
+    has_truth: bool = True
+    """False for a pair of a study store: nobody knows its true perfusion, `truth` and `defects` of the case are 0."""
 
 
 @dataclass(frozen=True, eq=False)

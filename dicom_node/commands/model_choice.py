@@ -131,6 +131,29 @@ def serving_identity(settings: "NodeSettings") -> "ModelIdentity":
         return DensitometricBaseline.identity  # nothing was promoted, and no model comes with this installation
 
 
+def serving_fields(settings: "NodeSettings") -> dict[str, object]:
+    """Who makes the maps of a site now, as plain values: `perfnode evaluate` compares with that."""
+    from inference.errors import ModelError
+
+    engine = settings.engine
+    try:
+        serving = serving_identity(settings)
+        folder = "" if not serving.weights_sha256 else _serving_folder(settings)
+    except ModelError as fault:
+        return {"problem": f"{fault.code}: {fault}"}
+    kind = engine.perfusion if serving.weights_sha256 else "densitometric"
+    return {"kind": kind, "folder": folder, "trusted_keys": [str(path) for path in engine.trusted_keys]}
+
+
+def _serving_folder(settings: "NodeSettings") -> str:
+    from inference.models.promotion import read_serving_bundle
+
+    engine = settings.engine
+    if engine.perfusion == "network":
+        return str(engine.model_folder)
+    return str(read_serving_bundle(engine.model_folder, engine.trusted_keys, engine.model_registry).folder)
+
+
 def _print_figures(evaluation: "Evaluation") -> None:
     _say(f"{evaluation.data}, {len(evaluation.patients)} patients, against {evaluation.compared_with.label()}:")
     for figure in evaluation.figures:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicom_node.commands import model_choice
+from dicom_node.commands import model_choice, model_shadow
 from dicom_node.commands.site import AsJson, Site, console, read_site
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Weights for the lobe engines, with or without internet, and the perfusion models.")
 for command in (model_choice.promote, model_choice.rollback, model_choice.history, model_choice.export):
     app.command()(command)
+app.command()(model_shadow.shadow)
 
 Name = Annotated[str, typer.Argument(help="Name of the weights, as `perfnode models list` shows it.")]
 Imported = Annotated[str, typer.Argument(help="Name of weights; or a perfusion model: its folder or exported file.")]
@@ -35,7 +36,8 @@ def list_models(config: Site = None, as_json: AsJson = False) -> None:
 
     settings = read_site(config, default=True)
     if as_json:
-        output.print_json(console, model_list.list_fields(settings))
+        serving = model_choice.serving_fields(settings)
+        output.print_json(console, {**model_list.list_fields(settings), "serving": serving})
     else:
         model_list.print_list(console, settings)
 

@@ -22,6 +22,10 @@ _D2: Final = 1.128
 (NIST/SEMATECH e-Handbook of Statistical Methods, section 6.3.2.2, charts of individual values)."""
 
 
+_ROUNDING: Final = 0.05
+_TOO_WIDE: Final = 7
+
+
 class TooFewCases(ValueError):
     """Limits cannot be taken from so few cases."""
 
@@ -40,6 +44,8 @@ class ControlLimits:
     """Standard deviation from one case to the next, above 0."""
     cases: int
     """How many cases they were taken from."""
+    is_least: bool = False
+    """Whether `sigma` is the least that we take, since the values hardly differ: those of one CT sent again."""
 
     @property
     def lower(self) -> float:
@@ -73,7 +79,8 @@ class ControlLimits:
         if not np.isfinite(found).all() or not least_sigma > 0.0:
             raise ValueError("limits need finite values and a least standard deviation above 0")
         moving_range = float(np.mean(np.abs(np.diff(found))))
-        return cls(float(found.mean()), max(moving_range / _D2, least_sigma), len(values))
+        sigma = moving_range / _D2
+        return cls(float(found.mean()), max(sigma, least_sigma), len(values), sigma < least_sigma)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +159,16 @@ def signals(values: Sequence[float], limits: ControlLimits, rules: Sequence[int]
 
     Args:
         values: in order of time; one that is no number is left out, and what lies around it counts as neighbours.
-        limits: of the process.
+        limits: of the process. Where they are the least that we take, what lies within a twentieth of a standard
+            deviation (ours) of the mean counts as the mean, so that another rounding is no shift, and rule 7, which
+            finds limits that are too wide, is not asked.
         rules: numbers of those that are asked.
     """
     known = [index for index, value in enumerate(values) if math.isfinite(value)]
     z = (np.array([values[index] for index in known], dtype=np.float64) - limits.mean) / limits.sigma
+    if limits.is_least:
+        z = np.where(np.abs(z) < _ROUNDING, 0.0, z)
+        rules = [number for number in rules if number != _TOO_WIDE]
     return [
         Signal(number, index)
         for at, index in enumerate(known)

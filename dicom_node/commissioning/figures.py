@@ -1,9 +1,12 @@
 """What is compared of a result: few figures that a physicist reads, each with a unit and how far it may move.
 
-The same figures serve reference sets, the self-test and drift. How far each may move is ours, untuned: far more than
-the rounding of another computer, and less than what would change a plan.
+The same figures serve reference sets, the self-test and drift. How far each may move is ours and untuned: far more than
+the rounding of another computer, and less than what we think would change a plan. No report that we know gives
+constancy limits for a perfusion map made from CT, so none is quoted; a site that has better ones writes them into its
+`expected.json`, with their source, and the report shows both.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,6 +21,16 @@ from inference.volumes import CtVolume
 POORLY_PERFUSED: Final = 0.5
 """Lung below this multiple of the mean counts as defect; ours. Not the low-function region, which a site's rule draws:
 under the rule `median` that is always half of the lung."""
+
+
+OURS: Final = "ours, untuned"
+"""Source of every tolerance that nobody has changed."""
+_SHOWN_UNITS: Final = {"[hnsf'U]": "HU", "1": ""}
+
+
+def shown_unit(unit: str) -> str:
+    """A UCUM unit as people write it."""
+    return _SHOWN_UNITS.get(unit, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,7 @@ def figures_of(ct: CtVolume, result: PerfusionResult) -> dict[str, float]:
         "high_share": 100.0 * float(np.mean(result.regions.high[lungs])),
         "low_share": 100.0 * float(np.mean(result.regions.low[lungs])),
     }
-    if result.perfusion.domain is not None:
-        found["out_of_domain"] = result.perfusion.domain.score
+    domain = result.perfusion.domain
+    if domain is not None and math.isfinite(domain.score):  # one that could not be measured is not a number
+        found["out_of_domain"] = domain.score
     return found

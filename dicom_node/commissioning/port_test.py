@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from zipfile import BadZipFile
 
 from pydicom import Dataset, dcmread
 
@@ -51,6 +52,12 @@ class Answer:
     result: PerfusionResult | None
     took_s: float
     """From the end of the transfer to the last thing that the node did about it."""
+
+    @property
+    def ran_on(self) -> tuple[str, ...]:
+        """How each network ran: its name, device, precision and rung of the ladder."""
+        records = self.result.execution if self.result is not None else ()
+        return tuple(f"{r.network} on {r.device}, {r.precision}, {r.rung}" for r in records)
 
     @property
     def is_result(self) -> bool:
@@ -125,6 +132,9 @@ def _folder_of(settings: NodeSettings, series: str, others: set[str]) -> CaseFol
 def _answer(settings: NodeSettings, folder: CaseFolder, case: Case, took_s: float) -> Answer:
     if case.state is not CaseState.DELIVERED and case.stage not in (Stage.DELIVER, Stage.VERIFY):
         return Answer(case, None, {}, None, None, took_s)
-    ct, result = read_ct(folder.ct), read_result(folder.result)
+    try:
+        ct, result = read_ct(folder.ct), read_result(folder.result)
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile):  # its files were spoilt on their way to us
+        return Answer(case, None, {}, None, None, took_s)
     made_by = MadeBy.of(result, settings.settings_digest())
     return Answer(case, made_by, figures_of(ct, result), ct, result, took_s)

@@ -4,16 +4,16 @@ Landscape A4: a head with the list of cases, as many pages as that needs, then o
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from dicom_node.commissioning.expected import MadeBy
-from dicom_node.commissioning.figures import FIGURES
+from dicom_node.commissioning.expected import Comparison, MadeBy
+from dicom_node.commissioning.figures import FIGURES, shown_unit
 from dicom_node.commissioning.report import CaseReport, CommissioningReport
 from dicom_node.durable_files import make_directory, write_durably, write_json
-from dicom_node.pages.sheet import Sheet, Stroke, TextStyle, blank_sheet, joined_pdf, shortened, text_width_mm, wrapped
+from dicom_node.pages.sheet import Sheet, Stroke, TextStyle, blank_sheet, joined_pdf, shortened, wrapped
 
 TITLE: Final = "RESEARCH: commissioning report"
 _WIDTH_MM, _HEIGHT_MM, _DPI = 297.0, 210.0, 150
@@ -23,10 +23,9 @@ _RULE = Stroke("#cfd6dd", 0.5)
 _TITLE, _TEXT, _SMALL = TextStyle(17.0, _INK), TextStyle(9.0, _INK), TextStyle(7.0, _SOFT)
 _STRONG = TextStyle(9.0, _INK, bold=True)
 _CASES_ON_A_PAGE: Final = 12
-_COLUMNS = (150.0, 180.0, 210.0, 235.0, 262.0)
-"""Right edges of the figures, mm."""
-_UNITS: Final = {"[hnsf'U]": "HU", "1": ""}
-"""How people write them."""
+_HEADS: Final = ((138.0, "stored"), (164.0, "now"), (190.0, "difference"), (212.0, "tolerated"))
+"""Right edges of the columns of numbers, mm."""
+_UNIT_AT, _SOURCE_AT, _SOURCE_WIDTH_MM = 214.5, 228.0, 38.0
 
 
 def write_report(report: CommissioningReport, out: Path) -> tuple[Path, Path]:
@@ -72,71 +71,94 @@ def _draw_head(sheet: Sheet, report: CommissioningReport, cases: Sequence[CaseRe
     done = "all answers stored" if report.is_recording else "every answer as stored"
     words, colour = (done.upper(), _GOOD) if report.passes else ("NOT PASSED", _BAD)
     sheet.text(_RIGHT, 21.0, words, TextStyle(13.0, colour, bold=True), "right")
-    made = f"{report.made_at} on {report.host}, perfusion-node {report.software}, {len(report.cases)} case(s)"
-    sheet.text(_LEFT, 28.5, shortened(made, _TEXT, _RIGHT - _LEFT), _TEXT)
+    made = f"{report.made_at} by {report.by}, {len(report.cases)} case(s)"
+    sheet.text(_LEFT, 28.0, shortened(made, _TEXT, _RIGHT - _LEFT), _TEXT)
     lines = "Each CT went through the port of the running node, as from a scanner. Stored answers are what the node \
 answered when they were accepted, not the truth: this says that it answers alike, not that it is right."
-    y = _draw_lines(sheet, 34.0, wrapped(lines, _SMALL, _RIGHT - _LEFT), _SMALL) + 4.0
+    told = (*wrapped(report.installation.sentence(), _SMALL, _RIGHT - _LEFT)[:3], *wrapped(lines, _SMALL, 273.0))
+    y = _draw_lines(sheet, 33.0, told, _SMALL) + 5.0
     for case in cases:
         sheet.line((_LEFT, _RIGHT), (y - 4.3, y - 4.3), _RULE)
         style = TextStyle(9.0, _GOOD if case.passes else _BAD, bold=True)
         sheet.text(_LEFT, y, shortened(case.name, _STRONG, 60.0), _STRONG)
         sheet.text(76.0, y, case.state, style)
-        sheet.text(108.0, y, shortened(case.sentence, _TEXT, 150.0), _TEXT)
+        sheet.text(108.0, y, shortened(case.sentence, _TEXT, 158.0), _TEXT)
         sheet.text(_RIGHT, y, f"{case.took_s:.0f} s" if case.made_by else "", _TEXT, "right")
         y += 8.0
-    _draw_signatures(sheet, sha256)
+    _draw_signatures(sheet, report, sha256)
 
 
-def _draw_signatures(sheet: Sheet, sha256: str) -> None:
-    for x, role in ((_LEFT, "made by"), (150.0, "approved by")):
-        sheet.line((x, x + 85.0), (178.0, 178.0), Stroke(_INK, 0.6))
-        sheet.text(x, 182.0, f"{role}: name, date, signature", _SMALL)
+def _draw_signatures(sheet: Sheet, report: CommissioningReport, sha256: str) -> None:
+    for x, role in ((_LEFT, "made by"), (154.0, "approved by")):
+        sheet.text(x, 161.0, role, _STRONG)
+        for y, what in ((170.0, "name"), (179.0, "date"), (188.0, "signature")):
+            sheet.text(x, y, what, _SMALL)
+            sheet.line((x + 18.0, x + 118.0), (y, y), Stroke(_INK, 0.6))
+    sheet.text(_LEFT + 19.0, 169.0, shortened(report.by, _TEXT, 98.0), _TEXT)
     sheet.text(_LEFT, 196.0, f"SHA-256 of commissioning.json: {sha256}", _SMALL)
+    sheet.text(_LEFT, 200.5, f"SHA-256 of the reference set: {report.reference_sha256}", _SMALL)
 
 
 def _draw_case(sheet: Sheet, case: CaseReport) -> None:
     sheet.text(_LEFT, 20.0, shortened(case.name, _TITLE, 200.0), _TITLE)
     style = TextStyle(13.0, _GOOD if case.passes else _BAD, bold=True)
     sheet.text(_RIGHT, 20.0, case.state.upper(), style, "right")
-    y = _draw_lines(sheet, 27.0, wrapped(case.sentence, _TEXT, _RIGHT - _LEFT)[:3], _TEXT) + 1.0
-    y = _draw_makers(sheet, y, (("now", case.made_by), ("stored", case.stored_by)))
-    if not case.comparisons:
-        return
-    y += 4.0
-    for x, head in zip(_COLUMNS, ("stored", "now", "difference", "tolerated", ""), strict=True):
+    y = _draw_lines(sheet, 27.0, wrapped(case.sentence, _TEXT, _RIGHT - _LEFT)[:3], _TEXT) + 0.5
+    for label, text in _facts(case):
+        sheet.text(_LEFT, y, label, _SMALL)
+        sheet.text(_LEFT + 16.0, y, shortened(text, _SMALL, _RIGHT - _LEFT - 16.0), _SMALL)
+        y += _SMALL.leading_mm
+    if case.comparisons:
+        _draw_figures(sheet, y + 4.0, case.comparisons)
+
+
+def _draw_figures(sheet: Sheet, y: float, comparisons: Sequence[Comparison]) -> None:
+    for x, head in _HEADS:
         sheet.text(x, y, head, _SMALL, "right")
-    for row in case.comparisons:
+    sheet.text(_SOURCE_AT, y, "tolerance from", _SMALL)
+    for row in comparisons:
         y += 6.1
         sheet.line((_LEFT, _RIGHT), (y - 4.2, y - 4.2), _RULE)
         measures = FIGURES[row.name].measures if row.name in FIGURES else row.name
-        sheet.text(_LEFT, y, shortened(measures, _TEXT, 108.0), _TEXT)
+        sheet.text(_LEFT, y, shortened(measures, _TEXT, 106.0), _TEXT)
         both = row.stored is not None and row.found is not None
         cells = (
             *("none" if value is None else f"{value:.2f}" for value in (row.stored, row.found)),
             f"{(row.found or 0.0) - (row.stored or 0.0):+.2f}" if both else "",
             f"{row.tolerance:.2f}",
         )
-        for x, cell in zip(_COLUMNS, cells, strict=False):
+        for (x, _), cell in zip(_HEADS, cells, strict=True):
             sheet.text(x, y, cell, _TEXT, "right")
-        sheet.text(_COLUMNS[3] + 3.0, y, shortened(_UNITS.get(row.unit, row.unit), _SMALL, 18.0), _SMALL)
+        sheet.text(_UNIT_AT, y, shortened(shown_unit(row.unit), _SMALL, 12.0), _SMALL)
+        sheet.text(_SOURCE_AT, y, shortened(row.source, _SMALL, _SOURCE_WIDTH_MM), _SMALL)
         verdict = ("within", _GOOD) if row.passes else ("MOVED", _BAD)
         sheet.text(_RIGHT, y, verdict[0], TextStyle(9.0, verdict[1], bold=not row.passes), "right")
 
 
-def _draw_makers(sheet: Sheet, y: float, makers: Iterable[tuple[str, MadeBy | None]]) -> float:
-    for label, made_by in makers:
-        if made_by is None:
-            continue
-        text = (
-            f"map {made_by.perfusion}; lobes {made_by.lobes}; {made_by.rule}; settings {made_by.settings_digest[:16]}"
-        )
-        sheet.text(_LEFT, y, label, _SMALL)
-        room = _RIGHT - _LEFT - 14.0
-        shown = text if text_width_mm(text, _SMALL) <= room else shortened(text, _SMALL, room)
-        sheet.text(_LEFT + 14.0, y, shown, _SMALL)
-        y += _SMALL.leading_mm
-    return y
+def _facts(case: CaseReport) -> Iterator[tuple[str, str]]:
+    """What made the answers and of which CT, every version and hash."""
+    ct = case.ct
+    yield (
+        "CT",
+        f"{ct.images} images, slice thickness {ct.slice_thickness_mm} mm, {ct.scanner}, kernel {ct.kernel}, "
+        f"sha256:{ct.sha256}",
+    )
+    if case.made_by is not None:
+        yield from _makers("now", case.made_by)
+        yield "", "; ".join((*case.ran_on, f"case {case.case_id}"))
+    if case.stored is not None:
+        by = case.stored.by or "the node"
+        yield "stored", f"{case.stored.at} by {by}, perfusion-node {case.stored.software}"
+    if case.stored_by is not None and case.stored_by == case.made_by:
+        yield ("stored" if case.stored is None else ""), "by the same models, rule and settings"
+    elif case.stored_by is not None:
+        yield from _makers("stored" if case.stored is None else "", case.stored_by)
+
+
+def _makers(label: str, made_by: MadeBy) -> Iterator[tuple[str, str]]:
+    yield label, f"map {made_by.perfusion}"
+    yield "", f"lobes {made_by.lobes}"
+    yield "", f"{made_by.rule}; settings {made_by.settings_digest}"
 
 
 def _draw_lines(sheet: Sheet, y: float, lines: Sequence[str], style: TextStyle) -> float:

@@ -8,7 +8,7 @@ All go on by themselves when a self-test passes. What was sent before stays wher
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
@@ -43,11 +43,23 @@ class Verdict:
     sentence: str
     at_s: float
     """Unix time at which it ended."""
+    answered_at_s: float = 0.0
+    """Unix time of the last self-test that passed or failed; where there was none yet, of the first that was tried."""
+    passed_at_s: float = 0.0
+    """Unix time of the last one that passed; 0 if none has."""
 
     @property
     def stops(self) -> bool:
         """Whether patients wait."""
         return self.outcome is Outcome.FAILED
+
+    def after(self, before: "Verdict | None") -> "Verdict":
+        """This word with the times of the words before it; a test that was not made is no answer."""
+        answered_s = self.at_s if self.outcome is not Outcome.NOT_RUN else 0.0
+        passed_s = self.at_s if self.outcome is Outcome.PASSED else 0.0
+        if before is not None:
+            answered_s, passed_s = answered_s or before.answered_at_s, passed_s or before.passed_at_s
+        return replace(self, answered_at_s=answered_s or self.at_s, passed_at_s=passed_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,26 @@ class VerdictFile:
         """Put a new word in place of the last one; a killed process leaves the old or the new one."""
         make_directory(self.path.parent)
         write_json(self.path, {**asdict(verdict), "outcome": verdict.outcome.value})
+
+    def add(self, verdict: Verdict) -> Verdict:
+        """Put a new word in place of the last one, with the times of the last answer and the last pass; what is kept.
+
+        Of several hosts that end a self-test at once the last to write is heard; each answers for itself.
+        """
+        new = verdict.after(self._known())
+        self.write(new)
+        return new
+
+    def last_passed_s(self) -> float:
+        """Unix time of the last self-test that passed; 0 if there was none or nobody knows."""
+        known = self._known()
+        return known.passed_at_s if known is not None else 0.0
+
+    def _known(self) -> Verdict | None:
+        try:
+            return self.read()
+        except (OSError, ValueError):
+            return None
 
     def stopped(self) -> str:
         """Why patients wait, as a sentence; empty if they do not. A file that cannot be read stops them, too."""

@@ -72,7 +72,8 @@ class AttemptId:
     case_id: str
     run: int
     unit: str
-    """A stage, or for a destination `deliver.<destination>`; likewise `verify`, `tell`, `shadow` and `discard`."""
+    """A stage, or for a destination `deliver.<destination>`; `verify`, `tell`, `shadow`, `research` and `discard`
+    likewise."""
     attempt: int
 
     def __str__(self) -> str:
@@ -96,7 +97,7 @@ class AttemptId:
 
     @property
     def is_aside(self) -> bool:
-        """Whether it is about a notice or a shadow, which count for nothing in the state of the case."""
+        """Whether it is about a notice, a shadow or a candidate, which count for nothing in the state of the case."""
         return self.stage in ASIDE
 
     def following(self, stage: Stage) -> Self:
@@ -203,7 +204,7 @@ def is_released(attempt: AttemptId, attempts: Iterable[Attempt]) -> bool:
 
 def made_in_run(attempts: Iterable[Attempt]) -> int:
     """The last run of the stages: the objects that are there are of this run."""
-    return max((a.id.run for a in attempts if not a.id.destination and a.id.stage is not Stage.NOTICE), default=0)
+    return max((a.id.run for a in attempts if not a.id.destination and not a.id.is_aside), default=0)
 
 
 def _progress(attempt: Attempt) -> tuple[int, int, int]:
@@ -224,7 +225,7 @@ def _shown(attempt: Attempt) -> tuple[int, int, str, int]:
 def case_of(attempts: Sequence[Attempt]) -> Case:
     """The case that these attempts, all of one case, add up to.
 
-    A notice of refusal or a shadow is shown among the attempts and counts for nothing else.
+    A notice of refusal, a shadow or a candidate is shown among the attempts and counts for nothing else.
     """
     telling = min(standing_attempts(attempts), key=_rank)
     reason = _last_words(telling, attempts)

@@ -13,6 +13,7 @@
         outcome-<stage>.json why a stage rejected or gave up the case, or goes back to an earlier one
         ladder-<stage>.json  how the network of a stage runs, and how else it could (`ladder_files`)
         <stage>.stderr       what the process of a stage said; it may hold patient data
+        candidate/           objects of the model in shadow, and objects.json      after stage candidate
         refusal.json         the same once more, for the notice
         notice/*.dcm         what is sent instead of a result            after stage notice
         progress             what is being done right now, for the screen only
@@ -144,6 +145,10 @@ class CaseFolder:
         """Folder of the notice of refusal."""
         return self.path / "notice"
 
+    def beside(self) -> "CaseFolder":
+        """Where objects of the model in shadow lie, by the same names: apart, so that none is taken for a result."""
+        return CaseFolder(self.path / "candidate")
+
     @property
     def ledger(self) -> Path:
         """Folder where results of earlier cases of the same series are remembered."""
@@ -195,6 +200,13 @@ class CaseFolder:
         """No notice any more: one that still waits for its destination must not arrive beside a result."""
         make_directory(self.notice)
         _keep(self.notice, ())
+
+    def clear_candidate(self) -> None:
+        """No objects of a model in shadow any more."""
+        beside = self.beside()
+        make_directory(beside.objects)
+        beside.contents.unlink(missing_ok=True)
+        _keep(beside.objects, ())
 
     def refusal(self) -> dict[str, str]:
         """Code, message and stage of why the case gave no result."""

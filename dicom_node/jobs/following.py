@@ -44,13 +44,15 @@ def _after_stage(attempt: AttemptId, output: Output, tries: int) -> Iterator[Nex
         yield Next(attempt.following(attempt.stage), tries + 1, pause_s)
     elif output["result"] == Result.DONE:
         following = FOLLOWING[attempt.stage]
-        if following not in (Stage.DELIVER, Stage.TELL):
+        if following not in (Stage.DELIVER, Stage.TELL, Stage.RESEARCH):
             yield Next(AttemptId(attempt.case_id, attempt.run, following, 1))
             return
         for name in output["destinations"]:
             yield Next(AttemptId(attempt.case_id, attempt.run, f"{following}.{name}", 1))
         for name in output.get("shadows", ()):
             yield Next(AttemptId(attempt.case_id, attempt.run, f"{Stage.SHADOW}.{name}", 1))
+        if output.get("candidate"):  # last: it waits until all before it is done
+            yield Next(AttemptId(attempt.case_id, attempt.run, Stage.CANDIDATE, 1))
     elif output.get("notice"):
         yield Next(AttemptId(attempt.case_id, attempt.run, Stage.NOTICE, 1))
 

@@ -125,7 +125,7 @@ class JobBook(JobReading):
         standing = {a.id.destination: a for a in standing_attempts(case.attempts)}
         run = max(attempt.id.run for attempt in case.attempts) + 1
         if destination and destination not in standing:
-            return self._retry_shadow(case, destination, run)
+            return self._retry_aside(case, destination, run)
         if not (case.is_finished or (destination and standing[destination].status in _WAITING)):
             return []
         self._cases.folder(case_id).set_cancelled(False)
@@ -137,15 +137,17 @@ class JobBook(JobReading):
         self._client.cancel_workflows([str(free[name].id) for name in chosen if free[name].is_active])
         return [self._start(AttemptId(case_id, run, f"{Stage.DELIVER}.{name}", 1)) for name in chosen]
 
-    def _retry_shadow(self, case: Case, destination: str, run: int) -> list[AttemptId]:
-        shadows = [a for a in case.attempts if a.id.destination == destination and a.id.stage is Stage.SHADOW]
-        if not shadows:
+    def _retry_aside(self, case: Case, destination: str, run: int) -> list[AttemptId]:
+        """Send once more what goes to a destination that does not count."""
+        sends = (Stage.SHADOW, Stage.RESEARCH)
+        sent = [a for a in case.attempts if a.id.destination == destination and a.id.stage in sends]
+        if not sent:
             raise UnknownDestination(destination)
-        last = max(shadows, key=lambda a: (a.id.run, a.id.attempt))
+        last = max(sent, key=lambda a: (a.id.run, a.id.attempt))
         if last.is_active and last.status not in _WAITING:
             return []
         self._client.cancel_workflows([str(last.id)] if last.is_active else [])
-        return [self._start(AttemptId(case.case_id, run, f"{Stage.SHADOW}.{destination}", 1))]
+        return [self._start(AttemptId(case.case_id, run, f"{last.id.stage}.{destination}", 1))]
 
     def release(self, case_id: str, destination: str = "") -> list[AttemptId]:
         """Send what is held of a case: to one destination, or to all that wait for a person.

@@ -10,6 +10,7 @@ from dicom_node.errors import UnknownCase
 from dicom_node.jobs.attempts import AttemptId
 from dicom_node.jobs.cases import CaseFolder
 from dicom_node.jobs.priorities import Priority, queue_number
+from dicom_node.jobs.stages import Stage
 
 APPLICATION_VERSION: Final = "1"
 """Pinned: otherwise an upgrade would leave the jobs of the old code alone for ever."""
@@ -20,6 +21,8 @@ CASE_WORKFLOWS: Final = (STAGE_WORKFLOW, DELIVERY_WORKFLOW)
 """Those whose rows are attempts of cases."""
 ALERT_WORKFLOW: Final = "send_alert"
 WORK_QUEUE: Final = "work"
+CANDIDATE_QUEUE: Final = "candidates"
+"""Of models in shadow, so that nothing of the cases themselves ever stands behind one."""
 ALERT_QUEUE: Final = "alerts"
 """Of messages to people, so that a mail server that is away holds up no case."""
 
@@ -41,4 +44,4 @@ def queue_of(attempt: AttemptId) -> tuple[str, str]:
     """Queue and workflow of an attempt."""
     if attempt.destination:
         return delivery_queue(attempt.destination), DELIVERY_WORKFLOW
-    return WORK_QUEUE, STAGE_WORKFLOW
+    return CANDIDATE_QUEUE if attempt.stage is Stage.CANDIDATE else WORK_QUEUE, STAGE_WORKFLOW

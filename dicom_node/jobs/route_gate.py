@@ -12,6 +12,10 @@ from dicom_node.jobs.stages import ASIDE, Stage
 Output = dict[str, Any]
 
 _OFF = "The site has switched this destination off; nothing is sent."
+_FOR_RESEARCH = "The destination is for research models only; nothing of the result in use is sent."
+_NOT_FOR_RESEARCH = "Objects of a model in shadow go only to a destination of mode research."
+NOT_RESEARCH = "NOT_RESEARCH"
+"""Code of objects of a model in shadow that were not sent, since the destination is none for research."""
 _HELD = "The objects wait for a person: `perfnode release` sends them, `perfnode discard` ends it."
 _UNLOOKED = "The destination gets only what a person has released."
 _NOT_ASKED = "The site sends nothing to this destination any more; it was not asked whether it kept what it got."
@@ -51,6 +55,11 @@ def _by_mode(attempt: AttemptId, attempts: list[Attempt], mode: RouteMode) -> Ou
         return None if asks else {"result": Result.DONE.value, "code": UNVERIFIED, "message": _NOT_ASKED}
     if mode is RouteMode.OFF:
         return {"result": Result.DISCARDED.value, "code": ROUTE_OFF, "message": _OFF}
+    if attempt.stage is Stage.RESEARCH:
+        fits = mode is RouteMode.RESEARCH
+        return None if fits else {"result": "discarded", "code": NOT_RESEARCH, "message": _NOT_FOR_RESEARCH}
+    if mode is RouteMode.RESEARCH:
+        return {"result": Result.DISCARDED.value, "code": ROUTE_OFF, "message": _FOR_RESEARCH}
     if mode is not RouteMode.HOLD:
         return None
     if attempt.stage in ASIDE:

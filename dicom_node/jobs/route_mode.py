@@ -17,7 +17,7 @@ AWAITS_RELEASE: Final = "AWAITS_RELEASE"
 SHADOWS_ONLY: Final = "SHADOWS_ONLY"
 """Code of a case that no destination of mode `live`, `hold` or `dry-run` is to get."""
 _NOWHERE: Final = {
-    ROUTE_OFF: "Every destination is switched off; nothing is sent.",
+    ROUTE_OFF: "Every destination is switched off, or for research models only; nothing is sent.",
     SHADOWS_ONLY: "Only shadow destinations get it; what becomes of that counts for nothing.",
 }
 
@@ -36,6 +36,14 @@ class RouteMode(StrEnum):
     """Objects wait for a person: `perfnode release` sends them, `perfnode discard` ends it. No notices are sent."""
     LIVE = "live"
     """Objects are sent and verified."""
+    RESEARCH = "research"
+    """It gets nothing of what is in use, only objects of a model that runs in shadow; only such a destination may."""
+
+
+NOT_COUNTED: Final = (RouteMode.OFF, RouteMode.SHADOW, RouteMode.RESEARCH)
+"""Modes of destinations that no case waits for."""
+RESULTLESS: Final = (RouteMode.OFF, RouteMode.RESEARCH)
+"""Modes of destinations that get nothing of the results in use."""
 
 
 def onward(modes: Mapping[str, RouteMode]) -> dict[str, Any]:
@@ -44,7 +52,7 @@ def onward(modes: Mapping[str, RouteMode]) -> dict[str, Any]:
     `destinations`: those that the case waits for; `shadows`: those that get everything and do not count; `more`:
     whether the case waits for any; `code` and `message` where a site has destinations and none of them counts.
     """
-    destinations = [name for name, mode in modes.items() if mode not in (RouteMode.OFF, RouteMode.SHADOW)]
+    destinations = [name for name, mode in modes.items() if mode not in NOT_COUNTED]
     shadows = [name for name, mode in modes.items() if mode is RouteMode.SHADOW]
     on = {"destinations": destinations, "shadows": shadows, "more": bool(destinations)}
     if destinations or not modes:
@@ -55,4 +63,4 @@ def onward(modes: Mapping[str, RouteMode]) -> dict[str, Any]:
 
 def told(modes: Mapping[str, RouteMode], names: Iterable[str]) -> list[str]:
     """Those of `names` that are told when a case gives no result; nobody looks at a notice before it is sent."""
-    return [name for name in names if modes.get(name, RouteMode.LIVE) not in (RouteMode.OFF, RouteMode.HOLD)]
+    return [name for name in names if modes.get(name, RouteMode.LIVE) not in (*RESULTLESS, RouteMode.HOLD)]

@@ -26,6 +26,10 @@ class Stage(StrEnum):
     """The picture is sent, to each destination that wants it."""
     SHADOW = "shadow"
     """Objects are sent to a destination that does not count, see `route_mode`."""
+    CANDIDATE = "candidate"
+    """A model in shadow maps the CT, too, and both maps are compared; only while nothing else is to be done."""
+    RESEARCH = "research"
+    """Objects of that model are sent to a research destination."""
     DISCARD = "discard"
     """A person wants held objects sent nowhere."""
 
@@ -46,8 +50,10 @@ FOLLOWING = {
     Stage.ENCODE: Stage.CHECK,
     Stage.CHECK: Stage.DELIVER,
     Stage.NOTICE: Stage.TELL,
+    Stage.CANDIDATE: Stage.RESEARCH,
 }
 """Which stage comes after which. `deliver` and `verify` take turns, see `delivery_history`; `tell` ends the road."""
 
-ASIDE = (Stage.NOTICE, Stage.TELL, Stage.SHADOW)
-"""Stages beside the road: what becomes of a notice or a shadow does not change what is said of the case."""
+ASIDE = (Stage.NOTICE, Stage.TELL, Stage.SHADOW, Stage.CANDIDATE, Stage.RESEARCH)
+"""Stages beside the road: what becomes of a notice, a shadow or a candidate changes nothing of what is said of the
+case."""

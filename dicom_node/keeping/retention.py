@@ -31,6 +31,7 @@ from dicom_node.reception.spool import key_of
 from dicom_node.results.ledger import ResultLedger
 from dicom_node.settings.config import NodeSettings
 from dicom_node.settings.retention_policy import RetentionPolicy
+from dicom_node.shadow.comparisons import remove_old
 from dicom_node.watching.chores import Chore
 
 _DAY_S = 86400.0
@@ -169,13 +170,15 @@ class Retention:
         return shutil.disk_usage(self.shared_dir).free / 1e6 < self.policy.minimum_free_mb
 
     def _tidy(self) -> None:
-        """Structure sets and ledgers of series that have no case any more, when their time has come."""
+        """Structure sets, ledgers and comparisons that belong to no case any more, when their time has come."""
         uids = {case.record().series_instance_uid for case in CaseStore.under(self.shared_dir).all()}
         before = self.clock() - self.policy.keep_days * _DAY_S
         remove_structures(self.shared_dir / "structures", uids, before)
         self.jobs.forget_messages(before)
         if self.policy.keep_results_days:
-            remove_ledgers(self.shared_dir / "results", uids, self.clock() - self.policy.keep_results_days * _DAY_S)
+            before = self.clock() - self.policy.keep_results_days * _DAY_S
+            remove_ledgers(self.shared_dir / "results", uids, before)
+            remove_old(self.shared_dir / "perfusion-models", before)
 
 
 def chore(settings: NodeSettings) -> Chore:

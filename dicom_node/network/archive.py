@@ -1,6 +1,6 @@
 """One way to ask an archive and to fetch from it, whichever protocol it speaks. The only place that knows both."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import date
 
 from dicom_node.audit.trail import AuditTrail
@@ -54,20 +54,34 @@ def expected_instances(peer: AnyPeer, study_instance_uid: str, series_instance_u
 
 
 def comes_through_receiver(peer: AnyPeer) -> bool:
-    """Whether what is fetched arrives at the running node's own port (C-MOVE), rather than in this process."""
+    """Whether what is fetched arrives at a port that is listened on (C-MOVE), rather than over our own association."""
     return isinstance(peer, ArchivePeer) and peer.retrieve == "c-move"
 
 
 def fetch_series(
-    peer: AnyPeer, series: FoundSeries, spool: Spool, audit: AuditTrail, progress: Callable[[], None]
+    peer: AnyPeer,
+    series: FoundSeries,
+    spool: Spool,
+    audit: AuditTrail,
+    *,
+    classes: Sequence[str] = retrieve.FETCHED_CLASSES,
+    to_ae_title: str = "",
 ) -> int | None:
     """Fetch a series in the way that the site has configured for the peer; how many instances came, if it is known.
+
+    Args:
+        peer: the archive.
+        series: which.
+        spool: where it goes, unless it comes through a receiver.
+        audit: told what came.
+        classes: SOP classes that are taken, where we must say so beforehand.
+        to_ae_title: where C-MOVE sends; our own AE title unless said.
 
     Raises:
         PeerUnreachable, QueryRefused, RetrievalIncomplete: as `retrieve.get_series`.
     """
     if isinstance(peer, DicomwebPeer):
-        return dicomweb.get_series(peer, series, spool, audit=audit, progress=progress)
+        return dicomweb.get_series(peer, series, spool, audit=audit)
     if comes_through_receiver(peer):
-        return retrieve.move_series(peer, series)
-    return retrieve.get_series(peer, series, spool, audit=audit, progress=progress)
+        return retrieve.move_series(peer, series, to_ae_title=to_ae_title)
+    return retrieve.get_series(peer, series, spool, classes=classes, audit=audit)

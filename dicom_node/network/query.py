@@ -55,6 +55,10 @@ class ArchivePeer(Peer):
     """C-GET brings the images over the association we open; C-MOVE sends them to the running node's own port."""
     retrieve_timeout_s: float = 600.0
     """From one sign of life to the next during a retrieval; an archive may have to load a tape first."""
+    folder_ae_title: str | None = None
+    """With C-MOVE: what we are called, and where we listen, while series are fetched into a folder. Not the node's own
+    title and port, where what comes is a patient to work on."""
+    folder_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

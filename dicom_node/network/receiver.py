@@ -67,6 +67,8 @@ class ReceiverSettings:
     """Who may call, by AE title and address. `None`: everybody who calls us by our AE title."""
     tls: TlsSettings | None = None
     """`None`: not encrypted."""
+    storage_classes: tuple[str, ...] = STORAGE_CLASSES
+    """What may be sent to us."""
     accept_lossy: bool = False
     """Whether lossy transfer syntaxes are accepted, too."""
     processes: int = 2
@@ -216,7 +218,7 @@ class Receiver:
         entity.acse_timeout = settings.association_timeout_s
         entity.network_timeout = settings.idle_timeout_s
         entity.add_supported_context(Verification)
-        for storage_class in STORAGE_CLASSES:
+        for storage_class in settings.storage_classes:
             entity.add_supported_context(storage_class, list(settings.transfer_syntaxes))
         for service in self._services:
             for abstract_syntax, transfer_syntaxes, scu_role, scp_role in service.contexts:

@@ -8,7 +8,7 @@ what it sent, what it failed to send, what was kept and what it said to have mus
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -20,7 +20,11 @@ from pynetdicom import build_context, build_role, evt
 from pynetdicom.sop_class import (
     CTImageStorage,
     EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    NuclearMedicineImageStorage,
+    PositronEmissionTomographyImageStorage,
     RTStructureSetStorage,
+    SpatialRegistrationStorage,
     StudyRootQueryRetrieveInformationModelGet,
     StudyRootQueryRetrieveInformationModelMove,
 )
@@ -39,6 +43,14 @@ GET: Final = StudyRootQueryRetrieveInformationModelGet
 MOVE: Final = StudyRootQueryRetrieveInformationModelMove
 FETCHED_CLASSES: Final = (CTImageStorage, EnhancedCTImageStorage, RTStructureSetStorage)
 """What is fetched. With one context per class and syntax an archive sends each object as it is, and 128 are enough."""
+FOLDER_CLASSES: Final = (
+    *FETCHED_CLASSES,
+    LegacyConvertedEnhancedCTImageStorage,
+    NuclearMedicineImageStorage,
+    PositronEmissionTomographyImageStorage,
+    SpatialRegistrationStorage,
+)
+"""What is fetched into a folder: also perfusion images, and what says how they lie on a CT. The node takes none."""
 
 _QUERY_SYNTAXES: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
@@ -136,6 +148,7 @@ def get_series(
     series: FoundSeries,
     spool: Spool,
     *,
+    classes: Sequence[str] = FETCHED_CLASSES,
     audit: AuditTrail | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> int:
@@ -145,6 +158,7 @@ def get_series(
         peer: The archive.
         series: Which; with the number of instances that the archive has, as far as it is known.
         spool: Where they go; a running node may use it at the same time.
+        classes: SOP classes that are taken; with all transfer syntaxes at most 127 contexts.
         audit: Told what came.
         progress: Called after each instance.
 
@@ -154,8 +168,8 @@ def get_series(
         RetrievalIncomplete: Not everything came; likewise.
     """
     contexts = [build_context(GET, list(_QUERY_SYNTAXES))]
-    contexts += [build_context(kind, syntax) for kind in FETCHED_CLASSES for syntax in TRANSFER_SYNTAXES]
-    roles = [build_role(kind, scp_role=True) for kind in FETCHED_CLASSES]
+    contexts += [build_context(kind, syntax) for kind in classes for syntax in TRANSFER_SYNTAXES]
+    roles = [build_role(kind, scp_role=True) for kind in classes]
     kept = Kept(
         spool,
         series.series_instance_uid,
@@ -174,10 +188,14 @@ def get_series(
     return len(kept.instances)
 
 
-def move_series(peer: Peer, series: FoundSeries) -> int | None:
-    """Have an archive send a series to our own AE title and return how many instances it says it has sent, if it does.
+def move_series(peer: Peer, series: FoundSeries, *, to_ae_title: str = "") -> int | None:
+    """Have an archive send a series to us and return how many instances it says it has sent, if it does.
 
-    The archive must know at which host and port our AE title listens, and the node must run there.
+    Args:
+        peer: The archive.
+        series: Which.
+        to_ae_title: Where it sends; our own AE title unless said. The archive must know at which host and port that
+            is, and it must be listened there: by the node, for its own title.
 
     Raises:
         PeerUnreachable: No association, or it ended or fell silent.
@@ -187,7 +205,10 @@ def move_series(peer: Peer, series: FoundSeries) -> int | None:
     context = build_context(MOVE, list(_QUERY_SYNTAXES))
     with association(_patient(peer), [context]) as opened:
         done = _outcome(
-            opened, peer, MOVE, lambda: opened.send_c_move(_identifier(series), peer.calling_ae_title, MOVE)
+            opened,
+            peer,
+            MOVE,
+            lambda: opened.send_c_move(_identifier(series), to_ae_title or peer.calling_ae_title, MOVE),
         )
     sent, expected = done.completed, series.instances
     short = sent is not None and sent < (expected or 1)

@@ -28,6 +28,10 @@ if TYPE_CHECKING:  # objects need the fields of a result, not the engine and wha
     from inference.engine import PerfusionResult
 
 
+SHADOW_MODEL = "SHADOW_MODEL"
+"""Code of the finding that says that a result is of a model in shadow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Equipment:
     """The software that makes the objects (PS3.3 C.7.5.1 and C.7.5.2)."""
@@ -84,10 +88,20 @@ class ResultContext:
     """(0018,9004); texts say RESEARCH whatever a site writes here."""
     earlier: Mapping[str, EarlierInstance] = field(default_factory=dict)
     """Objects of the superseded result, by the text of their role; empty for the first result of a CT."""
+    in_use: ModelIdentity | None = None
+    """For objects of a model in shadow: the model that makes the maps. None for those of that model itself."""
 
     def superseding(self, result_id: str, objects: Mapping[str, EarlierInstance]) -> Self:
         """The same context for a result that supersedes another one: other UIDs, and references to the old objects."""
         return replace(self, identifiers=replace(self.identifiers, predecessor=result_id), earlier=objects)
+
+    def in_shadow_of(self, in_use: ModelIdentity) -> Self:
+        """The same context for a model in shadow: UIDs that no result in use can have, and every object says so.
+
+        Should the model be promoted later, it makes the same voxels of the same CT; the objects still differ.
+        """
+        digests = (*self.identifiers.model_digests, "in shadow")
+        return replace(self, in_use=in_use, identifiers=replace(self.identifiers, model_digests=digests))
 
     def earlier_instance(self, role: ObjectRole) -> EarlierInstance | None:
         """The object that the one of this role supersedes; only its first instance where there are many."""
@@ -101,7 +115,10 @@ class ResultContext:
         target.Modality = role.series.modality
         target.SeriesNumber = role.series.series_number
         part = f", {role.part}" if role.part else ""
-        target.SeriesDescription = ascii_text(f"{role.series.series_description}{part}", 64)
+        description = role.series.series_description
+        if self.in_use is not None:
+            description = description.replace("RESEARCH", "RESEARCH SHADOW", 1)
+        target.SeriesDescription = ascii_text(f"{description}{part}", 64)
         target.InstanceNumber = index
 
     def refer_to_earlier_image(self, target: Dataset, role: ObjectRole) -> None:
@@ -123,6 +140,7 @@ class ResultContext:
             self.perfusion_model.label(),
             self.segmenter.label(),
             f"settings {self.identifiers.settings_sha256[:12]}",
+            *([f"SHADOW; in use is {self.in_use.label()}"] if self.in_use is not None else []),
         )
         target.SoftwareVersions = [ascii_text(version, 64) for version in versions]
         target.ContentQualification = self.content_qualification

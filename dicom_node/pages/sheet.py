@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 MM_PER_POINT = 25.4 / 72.0
 LINE_HEIGHT = 1.42
 """Distance of baselines, in font sizes."""
-_SETTINGS = {"text.hinting": "none", "pdf.fonttype": 42, "pdf.compression": 9, "path.simplify": False}
+_SETTINGS = {
+    **{"text.hinting": "none", "pdf.fonttype": 42, "pdf.compression": 9, "path.simplify": False},
+    "svg.hashsalt": "perfnode",  # else ids in the file are drawn anew each time
+}
 
 Align = Literal["left", "center", "right"]
 
@@ -128,6 +131,10 @@ class Sheet:
     def write_png(self, path: Path, dpi: int) -> None:
         """Write a PNG to `path`, whatever its suffix, without time stamp and version."""
         self._figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
+
+    def write_svg(self, path: Path, title: str) -> None:
+        """Write an SVG to `path` without time stamp and version; text becomes outlines, so that no font is missed."""
+        self._figure.savefig(path, format="svg", metadata={"Title": title, "Creator": None, "Date": None})
 
     def pdf(self, title: str, dpi: int) -> bytes:
         """The sheet as PDF of one page, without time stamp and version; `dpi` is that of pictures in it."""

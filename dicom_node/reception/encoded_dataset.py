@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Final
 
 from pydicom.datadict import dictionary_VR
-from pydicom.uid import UID, RTStructureSetStorage
+from pydicom.uid import UID, RTStructureSetStorage, SpatialRegistrationStorage
 
 from dicom_node.errors import InvalidInstance
 
@@ -53,10 +53,12 @@ _WANTED: Final = frozenset(
 )
 
 _REQUIRED_WITHOUT_PIXELS: Final[dict[str, frozenset[int]]] = {
-    RTStructureSetStorage: frozenset({0x30060020, 0x30060039, 0x30060080})
+    RTStructureSetStorage: frozenset({0x30060020, 0x30060039, 0x30060080}),
+    SpatialRegistrationStorage: frozenset({0x00700308}),
 }
 """SOP classes that are accepted without pixel data, with sequences of type 1 that must be there (PS3.3 sections
-C.8.8.5, C.8.8.6 and C.8.8.8). The last of them comes near the end, so a dataset cut between two elements is found."""
+C.8.8.5, C.8.8.6 and C.8.8.8; C.20.2). The last of them comes near the end, so that a dataset cut between two elements
+is found."""
 _MARKED: Final = _PIXEL_TAGS.union(_WANTED, *_REQUIRED_WITHOUT_PIXELS.values())
 
 _UID: Final = re.compile(r"(?=.{1,64}\Z)[0-9]+(\.[0-9]+)*")

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dicom_node.objects.page import TITLE
-from dicom_node.objects.provenance import software_version
+from dicom_node.objects.provenance import SHADOW_MODEL, software_version
 from dicom_node.pages.lobar_rows import HEADS, LobarRow, lobar_rows
 from dicom_node.pages.lung_views import (
     AXIAL,
@@ -85,7 +85,7 @@ def summary_pixels(ct: CtVolume, result: PerfusionResult, subject: str = "") -> 
 def summary_sheet(ct: CtVolume, result: PerfusionResult, subject: str = "") -> Iterator[Sheet]:
     """The page, drawn and ready to be written in any form while the `with` lasts."""
     with blank_sheet(WIDTH_MM, HEIGHT_MM) as sheet:
-        _draw_head(sheet, subject)
+        _draw_head(sheet, subject, in_shadow=any(finding.code == SHADOW_MODEL for finding in result.findings))
         views, scale = cut_views(ct, result, {p: place[2:] for p, place in _PICTURES.items()}, _PIXELS_PER_MM)
         for plane, view in views.items():
             _draw_view(sheet, plane, view, scale)
@@ -97,10 +97,11 @@ def summary_sheet(ct: CtVolume, result: PerfusionResult, subject: str = "") -> I
         yield sheet
 
 
-def _draw_head(sheet: Sheet, subject: str) -> None:
+def _draw_head(sheet: Sheet, subject: str, *, in_shadow: bool) -> None:
+    whose = "SHADOW: of a model that is not in use here, for comparison only." if in_shadow else "Not a medical device."
     sheet.box(0.0, 0.0, WIDTH_MM, 9.0, _BAND)
     sheet.text(_LEFT, 6.1, "RESEARCH", TextStyle(11.0, "#ffffff", bold=True))
-    sheet.text(41.0, 6.1, "Not a medical device. Not for clinical decisions.", TextStyle(9.5, "#ffffff"))
+    sheet.text(41.0, 6.1, f"{whose} Not for clinical decisions.", TextStyle(9.5, "#ffffff"))
     sheet.text(_LEFT, 20.0, "Relative lung perfusion predicted from CT", _TITLE)
     if subject:
         style = next((s for s in _SUBJECT if text_width_mm(subject, s) <= _RIGHT - _LEFT), _SUBJECT[-1])

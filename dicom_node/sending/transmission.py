@@ -4,6 +4,7 @@
     verify    asks the destination what it has kept; what is missing goes back to `deliver`, with the same UIDs
     tell      delivers the notice of refusal, which is not verified
     shadow    sends like `deliver`, and is not verified
+    research  sends the objects of a model in shadow, while it is in shadow, and is not verified
     discard   sends nothing, because a person said so
 
 Each gives an output, a small dictionary that the engine keeps: the result, in `wait_s` how long to wait before the next
@@ -33,6 +34,7 @@ from dicom_node.network.web_peer import DicomwebPeer
 from dicom_node.sending.delivery_audit import tell_delivery
 from dicom_node.sending.planned_delivery import planned_delivery
 from dicom_node.settings.config import NodeSettings
+from dicom_node.shadow.wanted import is_meant_for
 
 _QUERIES_BEFORE_MISSING = 3
 """An archive may list an instance a minute after it has stored it."""
@@ -67,7 +69,7 @@ class Transmission:
         self._book = CommitmentBook.under(settings.shared_dir)
 
     def perform(self, folder: CaseFolder, attempt: AttemptId) -> Output:
-        """One attempt of `deliver`, `verify`, `tell`, `shadow` or `discard`."""
+        """One attempt of `deliver`, `verify`, `tell`, `shadow`, `research` or `discard`."""
         known = self._attempts_of(attempt.case_id)
         mode = self._settings.modes.get(attempt.destination, RouteMode.LIVE)
         if (answer := stopped(folder, attempt, known, mode)) is not None:
@@ -133,11 +135,15 @@ class Transmission:
         """The files a destination is to get, and the roles that objects were not made for."""
         if attempt.stage is Stage.TELL:
             return sorted(folder.notice.glob("*.dcm")), []
+        if attempt.stage is Stage.RESEARCH:
+            if not is_meant_for(self._settings, folder, attempt.destination):
+                return [], []
+            folder = folder.beside()
         ordered = [str(role) for role in self._settings.orders[attempt.destination].roles()]
         made_for = folder.object_facts()["ordered"] if folder.contents.exists() else []
         return [path for role in ordered for path in folder.objects_of(role)], [r for r in ordered if r not in made_for]
 
-    # -- deliver, tell and shadow ------------------------------------------------------------------------------------
+    # -- deliver, tell, shadow and research ----------------------------------------------------------------------------
 
     def _deliver(
         self,

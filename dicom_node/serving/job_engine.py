@@ -5,7 +5,7 @@ derived ids, so a node that is killed at any point goes on where it was and does
 are small dictionaries; arrays and DICOM stay in files. Why DBOS: durable queues, delays, recovery and cancellation with
 no server, and the same code on PostgreSQL.
 
-What an attempt does is the matter of `stage_work` and `transmission`.
+What an attempt does is the matter of `stage_work`, `candidate_work` and `transmission`.
 """
 
 from collections import Counter
@@ -22,6 +22,7 @@ from dicom_node.jobs.job_rows import attempt_of
 from dicom_node.jobs.queues import (
     ALERT_QUEUE,
     ALERT_WORKFLOW,
+    CANDIDATE_QUEUE,
     DELIVERY_WORKFLOW,
     STAGE_WORKFLOW,
     WORK_QUEUE,
@@ -29,15 +30,19 @@ from dicom_node.jobs.queues import (
     number_of,
     queue_of,
 )
+from dicom_node.jobs.route_mode import RouteMode
+from dicom_node.jobs.stages import Stage
 from dicom_node.metrics import counted_attempt
 from dicom_node.processes.programs import PROGRAMS, Programs
 from dicom_node.processes.roles import Role
 from dicom_node.sending.transmission import Transmission
 from dicom_node.settings.config import NodeSettings
 from dicom_node.watching import alerts
+from dicom_node.work.candidate_work import CandidateWork
+from dicom_node.work.idle import Idle
 from dicom_node.work.stage_work import StageWork
 
-_POLL_S = {WORK_QUEUE: 0.3, ALERT_QUEUE: 2.0}
+_POLL_S = {WORK_QUEUE: 0.3, ALERT_QUEUE: 2.0, CANDIDATE_QUEUE: 2.0}
 """How often a queue is looked at: a worker is idle meanwhile, and each look costs processor time and a transaction."""
 _DELIVERY_POLL_S = 0.5
 Output = dict[str, Any]
@@ -61,6 +66,8 @@ class JobEngine:
         self._executor_id = executor_id
         self._cases = settings.cases()
         self._stages = StageWork(settings, programs.stage)
+        self._idle = Idle(self._has_work)
+        self._candidates = CandidateWork(settings, self._idle, programs.stage)
         line = DeliveryLine(DBOS.list_workflows, _wake, self._cases)
         self._transmission = Transmission(settings, _attempts_of, line=line)
         self._workflows: dict[str, Callable[[str, int], Output]] = {}
@@ -83,16 +90,28 @@ class JobEngine:
 
     def close(self, grace_s: int = 5) -> None:
         """Stop taking work; what still runs is repeated at the next start."""
+        self._idle.close()
         DBOS.destroy(workflow_completion_timeout_sec=grace_s)
 
     def _queues(self) -> list[str]:
         """Every queue that there is."""
         deliveries = [delivery_queue(destination.name) for destination in self._settings.destinations]
-        return [WORK_QUEUE, *deliveries, ALERT_QUEUE]
+        return [WORK_QUEUE, *deliveries, CANDIDATE_QUEUE, ALERT_QUEUE]
+
+    def _has_work(self) -> bool:
+        """Whether a case is being worked on or delivered, or waits for its turn, on any host; models in shadow apart.
+
+        A delivery whose destination is away waits for its time and does not count.
+        """
+        modes = self._settings.modes
+        counted = [delivery_queue(name) for name, mode in modes.items() if mode is not RouteMode.RESEARCH]
+        status = ["ENQUEUED", "PENDING"]
+        queues = [WORK_QUEUE, *counted]
+        return bool(DBOS.list_workflows(queue_name=queues, status=status, limit=1, load_input=False, load_output=False))
 
     def _listened(self) -> list[str]:
         """The queues of our roles."""
-        role_of = {WORK_QUEUE: Role.WORKER}
+        role_of = {WORK_QUEUE: Role.WORKER, CANDIDATE_QUEUE: Role.WORKER}
         return [queue for queue in self._queues() if role_of.get(queue, Role.SENDER) in self._roles]
 
     def _register(self) -> None:
@@ -103,7 +122,8 @@ class JobEngine:
         def perform(attempt_id: str, tries: int) -> Output:
             attempt = AttemptId.parse(attempt_id)
             with counted_attempt(attempt.stage) as counting:
-                return counting.of(self._stages.perform(self._cases.folder(attempt.case_id), attempt, tries))
+                works = self._candidates if attempt.stage is Stage.CANDIDATE else self._stages
+                return counting.of(works.perform(self._cases.folder(attempt.case_id), attempt, tries))
 
         @DBOS.step(name="transmit")
         def transmit(attempt_id: str, tries: int) -> Output:

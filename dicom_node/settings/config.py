@@ -21,7 +21,7 @@ from dicom_node.errors import ConfigurationError
 from dicom_node.jobs.cases import CaseStore
 from dicom_node.jobs.job_database import JobDatabase, server_database
 from dicom_node.jobs.retry_policy import RetryPolicy
-from dicom_node.jobs.route_mode import RouteMode
+from dicom_node.jobs.route_mode import RESULTLESS, RouteMode
 from dicom_node.network.access import AccessPolicy, Sender, own_networks, parse_network
 from dicom_node.network.delivery import Destination
 from dicom_node.network.query import ArchivePeer
@@ -142,7 +142,7 @@ class NodeSettings:
 
     def roles(self) -> dict[ObjectRole, StructureSetProfile]:
         """Every object that some destination ordered, with its profile; without destinations, the usual ones."""
-        off = [name for name, mode in self.modes.items() if mode is RouteMode.OFF]
+        off = [name for name, mode in self.modes.items() if mode in RESULTLESS]
         wanted = tuple(order for name, order in self.orders.items() if name not in off) or (Order(),)
         return {role: order.profile for order in wanted for role in order.roles()}
 

@@ -39,6 +39,14 @@ def peer_problems(site: SiteFile, base: Path) -> Iterator[str]:
             yield f"peers.{peer.name}.tls: true needs the table [tls] with our certificate"
         if (peer.retrieve == "dicomweb") != (peer.dicomweb_url is not None):
             yield f"peers.{peer.name}.retrieve: 'dicomweb' and dicomweb_url belong together"
+        if (peer.folder_ae_title is None) != (peer.folder_port is None):
+            yield f"peers.{peer.name}.folder_port: folder_ae_title and folder_port belong together"
+        if peer.folder_ae_title is not None and peer.retrieve != "c-move":
+            yield f"peers.{peer.name}.folder_ae_title: only with retrieve = 'c-move'; else nobody calls us"
+        if peer.folder_port is not None and peer.folder_port == site.node.port:
+            yield f"peers.{peer.name}.folder_port: that is the port of the node, which would work on what comes"
+        if peer.folder_ae_title is not None and peer.folder_ae_title == site.node.ae_title:
+            yield f"peers.{peer.name}.folder_ae_title: that is the node's, and the archive knows it at another port"
 
 
 def destination_of(
@@ -70,6 +78,8 @@ def peer_of(
         tls=tls if section.tls else None,
         retrieve="c-move" if section.retrieve == "c-move" else "c-get",
         retrieve_timeout_s=section.retrieve_timeout_s,
+        folder_ae_title=section.folder_ae_title,
+        folder_port=section.folder_port,
     )
 
 

@@ -114,7 +114,7 @@ class WorkSection(Section):
 
     stage_timeout_s: float = Field(default=1800.0, gt=0)
     timeouts_s: dict[
-        Literal["read", "segment", "perfuse", "encode", "check", "notice"], Annotated[float, Field(gt=0)]
+        Literal["read", "segment", "perfuse", "encode", "check", "notice", "candidate"], Annotated[float, Field(gt=0)]
     ] = {}
     stage_memory_mb: int = Field(default=16384, ge=512, le=4_000_000)
     read_memory_mb: int = Field(default=8192, ge=256, le=1_000_000)
@@ -180,6 +180,8 @@ class PeerSection(CalledSection):
     retrieve: Literal["c-get", "c-move", "dicomweb"] = "c-get"
     response_timeout_s: float = Field(default=120.0, gt=0, le=3600)
     retrieve_timeout_s: float = Field(default=600.0, gt=0, le=86400)
+    folder_ae_title: AeTitle | None = None
+    folder_port: Port | None = None
 
 
 class DestinationSection(CalledSection):

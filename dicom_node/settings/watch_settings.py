@@ -21,7 +21,7 @@ class SelfTestSettings:
     every_h: float = 24.0
     """From one to the next; 0: only `perfnode selftest` does."""
     first_after_s: float = 900.0
-    """The first one comes so long after the start, if it is due: what waited for the start goes before."""
+    """One comes so long after each start: what waited for the start goes before."""
     answer_within_s: float = 3600.0
     """Without an answer for so long the node is too busy, which is no failure of the test."""
     destination: str = ""

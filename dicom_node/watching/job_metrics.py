@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dicom_node.constancy.drift_news import PATIENTS, SELF_TESTS, DriftNewsFile
+from dicom_node.constancy.stop import VerdictFile
 from dicom_node.metrics import Kind, Metric
 from dicom_node.reception.arrivals import Arrivals
 from dicom_node.reception.last_received import LastReceived
@@ -49,6 +51,18 @@ CHECK_OK: Final = Metric("perfnode_check_ok", Kind.GAUGE, "1 if the check of the
 GPU_MEMORY: Final = Metric(
     "perfnode_gpu_memory_bytes", Kind.GAUGE, "Memory of each GPU of this host: used, total.", ("gpu", "what")
 )
+SELF_TEST_TIME: Final = Metric(
+    "perfnode_self_test_timestamp_seconds",
+    Kind.GAUGE,
+    "When a self-test through the port last gave an answer, and when one last passed: answered, passed.",
+    ("what",),
+)
+DRIFT_RULES: Final = Metric(
+    "perfnode_drift_rules_broken",
+    Kind.GAUGE,
+    "How many of Nelson's rules the newest values of a chart broke at the last look, of patients or self-tests.",
+    ("of", "figure"),
+)
 BUILD: Final = Metric("perfnode_build_info", Kind.GAUGE, "Always 1; version and model.", ("version", "model"))
 LOOKED_UP: Final = (
     DATABASE_UP,
@@ -61,6 +75,8 @@ LOOKED_UP: Final = (
     LAST_RECEIVED,
     CHECK_OK,
     GPU_MEMORY,
+    SELF_TEST_TIME,
+    DRIFT_RULES,
     BUILD,
 )
 """Every metric that is looked up."""
@@ -85,8 +101,8 @@ class LookedUp:
 
     def collect(self) -> "Iterator[Family]":
         """Every metric that could be looked up."""
-        looks = (self._of_jobs, self._of_arrivals, self._of_disk, self._of_gpus, self._of_build)
-        for look in looks:
+        watched = (self._of_self_tests, self._of_drift)
+        for look in (self._of_jobs, self._of_arrivals, self._of_disk, self._of_gpus, *watched, self._of_build):
             found: dict[Metric, Values] = {}
             with suppress(Exception):  # one that cannot be looked up must not hide the others
                 found = look()
@@ -123,6 +139,19 @@ class LookedUp:
 
     def _of_gpus(self) -> dict[Metric, Values]:
         return {GPU_MEMORY: gpu_memory()}
+
+    def _of_self_tests(self) -> dict[Metric, Values]:
+        last = VerdictFile.under(self._settings.shared_dir).read()
+        if last is None:
+            return {}
+        times = (("answered", last.answered_at_s), ("passed", last.passed_at_s))
+        return {SELF_TEST_TIME: [((what,), at_s) for what, at_s in times if at_s]}
+
+    def _of_drift(self) -> dict[Metric, Values]:
+        news = DriftNewsFile.under(self._settings.shared_dir).read()
+        charts = {} if news is None else {PATIENTS: news.patients, SELF_TESTS: news.self_tests}
+        found: Values = [((of, name), float(len(rules))) for of, by in charts.items() for name, rules in by.items()]
+        return {DRIFT_RULES: found} if found else {}
 
     def _of_build(self) -> dict[Metric, Values]:
         return {BUILD: [((version("perfusion-node"), self._model()), 1.0)]}

@@ -14,7 +14,7 @@ import structlog
 
 from dicom_node.jobs.job_rows import QueueState
 from dicom_node.jobs.jobs import JobBook
-from dicom_node.jobs.queues import ALERT_QUEUE
+from dicom_node.jobs.queues import ALERT_QUEUE, CANDIDATE_QUEUE
 
 LOOK_EVERY_S: Final = 10.0
 _DAY_S: Final = 86_400.0
@@ -32,8 +32,9 @@ class JobsSeen:
     """By state, those to which something happened within a day."""
 
     def oldest_s(self, now_s: float) -> float:
-        """Age of the oldest job of a case that waits or runs; 0 if there is none."""
-        created = [q.oldest_created_at_s for q in self.queues if q.oldest_created_at_s and q.queue != ALERT_QUEUE]
+        """Age of the oldest job of a case that waits or runs; 0 if there is none. Models in shadow have time."""
+        others = (ALERT_QUEUE, CANDIDATE_QUEUE)
+        created = [q.oldest_created_at_s for q in self.queues if q.oldest_created_at_s and q.queue not in others]
         return max(0.0, now_s - min(created)) if created else 0.0
 
 

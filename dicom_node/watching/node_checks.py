@@ -83,7 +83,13 @@ ARRIVALS: Final = CheckKind(
 ANSWER: Final = CheckKind(
     "answer", Weight.READY, SELF_TEST_FAILED, "Did the last self-test through the port find the answer it should?"
 )
-KINDS: Final = (RECEIVER, SUPERVISOR, DATABASE, DISK, ENGINES, ANSWER, OLDEST_JOB, ARRIVALS)
+SELF_TEST: Final = CheckKind(
+    "self-test",
+    Weight.LATE,
+    "SELF_TEST_LATE",
+    "Did a self-test through the port give an answer within two intervals of `self_test.every_h`?",
+)
+KINDS: Final = (RECEIVER, SUPERVISOR, DATABASE, DISK, ENGINES, ANSWER, OLDEST_JOB, ARRIVALS, SELF_TEST)
 """Every check that there is."""
 
 
@@ -194,6 +200,22 @@ def check_answer(verdict: VerdictFile) -> Check:
         return passed(ANSWER)
     last = verdict.path.stat().st_mtime if verdict.path.exists() else 0.0
     return failed(ANSWER, why, str(round(last)))
+
+
+def check_self_test(verdict: VerdictFile, every_h: float, now_s: float | None = None) -> Check:
+    """Whether self-tests are made at all: one that could not be made stops nobody, and must not stay unseen."""
+    last = verdict.read()
+    if last is None:
+        return passed(SELF_TEST, "None was made yet.")
+    age_h = ((time.time() if now_s is None else now_s) - last.answered_at_s) / 3600
+    told = f"The last answer was {age_h:.1f} h ago; the last self-test: {last.outcome.value} {last.code}".rstrip() + "."
+    if not every_h or age_h <= _INTERVALS * every_h:
+        return passed(SELF_TEST, told)
+    return failed(SELF_TEST, told, str(round(last.answered_at_s)))
+
+
+_INTERVALS: Final = 2.0
+"""After so many without an answer a self-test is late; ours."""
 
 
 def check_oldest_job(seen: JobsSeen | None, limit_h: float, now_s: float | None = None) -> Check:

@@ -21,6 +21,7 @@ from dicom_node.watching.node_checks import (
     ENGINES,
     OLDEST_JOB,
     RECEIVER,
+    SELF_TEST,
     Look,
     check_answer,
     check_arrivals,
@@ -29,6 +30,7 @@ from dicom_node.watching.node_checks import (
     check_engines,
     check_oldest_job,
     check_receiver,
+    check_self_test,
     guarded,
 )
 from dicom_node.watching.service_manager import READY, STOPPING, notify, status
@@ -113,7 +115,9 @@ def looks(
         guarded(DISK, partial(check_disk, folders, settings.minimum_free_mb)),
         guarded(OLDEST_JOB, lambda: check_oldest_job(jobs.latest(), limit_h)),
     ]
-    found.append(guarded(ANSWER, partial(check_answer, VerdictFile.under(settings.shared_dir))))
+    verdict = VerdictFile.under(settings.shared_dir)
+    found.append(guarded(ANSWER, partial(check_answer, verdict)))
+    found.append(guarded(SELF_TEST, partial(check_self_test, verdict, settings.self_test.every_h)))
     if Role.RECEIVER in roles:
         found.append(guarded(RECEIVER, lambda: check_receiver(settings, port())))
         found.append(guarded(ARRIVALS, partial(check_arrivals, settings)))

@@ -35,6 +35,7 @@ def run_in_child(
     stop: Callable[[], bool],
     program: str = "dicom_node.work.child",
     memory_mb: int = 0,
+    mark: str = "",
 ) -> int:
     """Run a stage and wait for it. Whatever happens, nothing that it started runs on afterwards.
 
@@ -46,6 +47,7 @@ def run_in_child(
         stop: asked every half second; when it says yes the child is killed.
         program: module that is run with `STAGE FOLDER SITE_FILE PID`; its exit statuses are those of `child`.
         memory_mb: most memory in RAM of the child and its descendants; 0 for no limit.
+        mark: what tells its processes from others; two stages of one case that may meet need two. The folder if empty.
 
     Returns:
         0 when done; `REJECTED`, `GAVE_UP` or `WENT_BACK` when an outcome says why not.
@@ -55,7 +57,7 @@ def run_in_child(
         StageTooLong: killed because it took too long.
         StageCrashed: stopped, or ended in an unknown way.
     """
-    mark = str(folder)
+    mark = mark or str(folder)
     end_marked(mark)  # an attempt whose node was killed may have left somebody
     errors = folder / f"{stage}.stderr"
     process = _started([program, stage, str(folder), site_file, str(os.getpid())], mark, errors)

@@ -21,6 +21,7 @@ from dicom_node.jobs.route_mode import onward, told
 from dicom_node.jobs.stages import ASIDE, Stage
 from dicom_node.results.ladder_files import LadderFile, begin
 from dicom_node.settings.config import NodeSettings
+from dicom_node.shadow.wanted import is_wanted
 from dicom_node.work.child import GAVE_UP, REJECTED, WENT_BACK
 from dicom_node.work.stage_process import run_in_child
 
@@ -62,7 +63,7 @@ class StageWork:
         except StageCrashed as fault:
             if folder.is_cancelled():
                 return {"result": Result.CANCELLED.value}
-            again, rung = self._try_again(folder, stage, fault, tries)
+            again, rung = next_try(folder, stage, fault, tries, self._settings.limits.attempts)
             log.warning("stage_crashed", code=fault.code, reason=fault.reason, again=again, rung=rung)
             result = Result.AGAIN if again else Result.FAILED
             return self._gave_up(folder, attempt, result, {"code": fault.code, "message": str(fault)})
@@ -76,8 +77,10 @@ class StageWork:
         log.info("stage_done")
         if attempt.stage in ASIDE:
             return {"result": Result.DONE.value, "destinations": self._notified()}
-        own = attempt.stage is Stage.CHECK and is_own_case(folder)
-        return {"result": Result.DONE.value, **(self._onward_of_own() if own else onward(self._settings.modes))}
+        if attempt.stage is Stage.CHECK and is_own_case(folder):
+            return {"result": Result.DONE.value, **self._onward_of_own()}
+        beside = attempt.stage is Stage.CHECK and is_wanted(self._settings)
+        return {"result": Result.DONE.value, **onward(self._settings.modes), **({"candidate": True} if beside else {})}
 
     def _stopped(self, folder: CaseFolder, attempt: AttemptId) -> str | None:
         """Why the stage must wait for the self-test to pass; None if it need not."""
@@ -102,21 +105,6 @@ class StageWork:
             memory_mb=limits.memory_mb,
         )
 
-    def _try_again(self, folder: CaseFolder, stage: str, fault: StageCrashed, tries: int) -> tuple[bool, str]:
-        """Whether there is another attempt, and the rung of the ladder that it begins on (empty without a network).
-
-        A network that ran out of memory goes on one rung lower for as long as there is one. Any other crash counts.
-        """
-        known = LadderFile.read(folder, stage)
-        if isinstance(fault, StageOutOfMemory) and known.now:
-            lower = known.one_down(fault.code)
-            if lower != known:
-                lower.write(folder, stage)
-                return True, lower.start
-            if known.is_used_up:
-                return False, known.start
-        return tries - known.descents < self._settings.limits.attempts, known.start if known.now else ""
-
     def _gave_up(self, folder: CaseFolder, attempt: AttemptId, result: Result, outcome: Output) -> Output:
         """Keep the reason for the notice, unless it is tried again or the notice itself is what failed.
 
@@ -132,3 +120,26 @@ class StageWork:
         """Names of the destinations that want a notice when a case gives no result."""
         names = [name for name, order in self._settings.orders.items() if order.refusal_notice]
         return told(self._settings.modes, names)
+
+
+def next_try(folder: CaseFolder, stage: str, fault: StageCrashed, tries: int, attempts: int) -> tuple[bool, str]:
+    """Whether a stage that crashed is tried again, and on which rung of the ladder (empty without a network).
+
+    A network that ran out of memory goes on one rung lower for as long as there is one. Any other crash counts.
+
+    Args:
+        folder: of the case.
+        stage: that crashed.
+        fault: how it ended.
+        tries: how often it has been tried with this one.
+        attempts: how often it may be tried.
+    """
+    known = LadderFile.read(folder, stage)
+    if isinstance(fault, StageOutOfMemory) and known.now:
+        lower = known.one_down(fault.code)
+        if lower != known:
+            lower.write(folder, stage)
+            return True, lower.start
+        if known.is_used_up:
+            return False, known.start
+    return tries - known.descents < attempts, known.start if known.now else ""

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from dicom_node.cli import app
-from dicom_node.commands.rooms import GROUP
+from dicom_node.commands.rooms import GROUP, SINGLE
 
 COMMANDS = (
     "serve",
@@ -40,7 +40,11 @@ COMMANDS = (
     "alerts",
     "cohort",
     "pairs",
+    "store",
     "study",
+    "train",
+    "evaluate",
+    "compare",
 )
 
 
@@ -53,8 +57,10 @@ def test_all_promised_commands_exist_with_help() -> None:
 def test_the_commands_of_the_other_room_are_there_and_loaded() -> None:
     groups = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     assert set(groups["cohort"].commands) >= {"make", "list", "show"}
-    assert set(groups["pairs"].commands) == {"import", "list", "review", "accept", "reject"}
+    assert set(groups["pairs"].commands) == {"import", "fetch", "list", "review", "accept", "reject"}
+    assert set(groups["store"].commands) == {"create", "list", "show", "verify", "remove", "opt-out", "audit"}
     assert set(groups["study"].commands) == {"prepare", "run", "status", "report", "export"}
+    assert all("cannot be loaded" not in str(groups[name].help) for name in ("train", "evaluate", "compare"))
 
 
 @pytest.mark.parametrize("module", ["dicom_node.cli", "dicom_node.__main__"])
@@ -94,23 +100,31 @@ def foreign(tmp_path: Path) -> Path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
     points = {"greet": "room", "wrong": "wrong", "odd": "odd", "health": "room"}
     lines = "".join(f"{name} = foreign_{module}:app\n" for name, module in points.items())
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{lines}")
+    single = "wave = foreign_room:hello\nshout = foreign_room:app\nserve = foreign_room:hello\n"
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{lines}[{SINGLE}]\n{single}")
     return tmp_path
 
 
 def test_an_installed_package_brings_its_commands(foreign: Path) -> None:
     done = run_beside(foreign, "greet", "hello")
     assert (done.returncode, done.stdout) == (0, "hello there\n")
+    alone = run_beside(foreign, "wave")
+    assert (alone.returncode, alone.stdout) == (0, "hello there\n")
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("wrong", "ModuleNotFoundError: No module named 'no_such_library'"), ("odd", "is of type int, not typer.Typer")],
+    [
+        ("wrong", "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("odd", "is of type int, not typer.Typer"),
+        ("shout", "foreign_room:app is of type Typer, not function"),
+    ],
 )
 def test_a_broken_one_says_so_when_it_is_called(foreign: Path, name: str, reason: str) -> None:
     done = run_beside(foreign, name, "make", "--config", "x")
     assert done.returncode == 2
-    assert f"{name} of foreign_{name}:app cannot be loaded: " in done.stderr
+    module = "room" if name == "shout" else name
+    assert f"{name} of foreign_{module}:app cannot be loaded: " in done.stderr
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -120,4 +134,5 @@ def test_broken_ones_leave_the_commands_of_the_node_as_they_are(foreign: Path) -
     assert helped.returncode == 0
     assert all(f" {name} " in helped.stdout for name in COMMANDS)
     assert "foreign_room:app would replace the command 'health' and is left out" in helped.stderr
+    assert "foreign_room:hello would replace the command 'serve' and is left out" in helped.stderr
     assert "Look at a running node" in run_beside(foreign, "health", "--help").stdout

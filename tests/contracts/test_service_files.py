@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.processes.roles import Role
-from dicom_node.settings.watch_settings import WatchdogSettings
+from dicom_node.settings.watch_settings import SelfTestSettings, WatchdogSettings
 from tests.peers import program
 
 UNITS = Path(__file__).parents[2] / "configs" / "systemd"
@@ -65,3 +65,24 @@ def test_the_two_units_differ_in_the_role_alone() -> None:
     )
     assert sorted(line.partition("=")[0] for line in one ^ other) == ["Description"] * 2 + ["ExecStart"] * 2
     assert unit("perfnode@.service")["ExecStart"].endswith("--role %i --name %i")
+
+
+def test_systemd_takes_the_timer_of_the_self_test_and_its_service(tmp_path: Path) -> None:
+    for name in ("perfnode-selftest.service", "perfnode-selftest.timer"):
+        text = (UNITS / name).read_text()
+        (tmp_path / name).write_text(text.replace("/opt/perfnode/bin/perfnode ", "/bin/true "))
+    command = [program("systemd-analyze"), "verify", "--man=no", "--generators=no"]
+    paths = [str(tmp_path / name) for name in ("perfnode-selftest.timer", "perfnode-selftest.service")]
+    done = subprocess.run([*command, *paths], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_self_test_by_the_timer_is_the_command_and_sees_as_little_as_the_node() -> None:
+    test, node = unit("perfnode-selftest.service"), unit("perfnode.service")
+    assert test["ExecStart"] == "/opt/perfnode/bin/perfnode selftest --config /etc/perfnode/site.toml"
+    assert test["Type"] == "oneshot"
+    assert 3600 * int(test["TimeoutStartSec"].removesuffix("h")) > SelfTestSettings().answer_within_s
+    kept = {key for key in node if key.startswith(("Protect", "Restrict", "Private", "Capability", "SystemCall", "No"))}
+    kept |= {"User", "Group", "UMask", "LockPersonality", "LimitCORE", "DevicePolicy"}
+    kept -= {"NotifyAccess", "Restart", "RestartSec", "RestartPreventExitStatus"}
+    assert {key: test.get(key) for key in kept} == {key: node[key] for key in kept}

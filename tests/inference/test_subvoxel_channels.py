@@ -61,6 +61,30 @@ def test_one_vessel_part_in_27_is_seen_as_such() -> None:
     assert channel(lung, Channel.SPREAD) == pytest.approx(expected_hu / 250.0, abs=1 / 1024)
 
 
+def test_lung_between_vessels_is_as_dense_as_without_them() -> None:
+    dense, darker = even(-780.0), even(-790.0)
+    for hu in (dense, darker):
+        hu[::3] = 40.0  # a third of every voxel is a vessel
+    assert channel(seen(dense), Channel.PARENCHYMA) == pytest.approx(220 / 400, abs=1 / 2048)
+    assert channel(seen(darker), Channel.PARENCHYMA) == pytest.approx(210 / 400, abs=1 / 2048)
+    assert channel(seen(even(40.0)), Channel.PARENCHYMA) == pytest.approx(1.0)
+
+
+def test_lung_between_vessels_is_the_mean_of_the_three_darkest_of_27_parts() -> None:
+    hu = even(-700.0)
+    for place, value in ((0, -900.0), (1, -860.0), (2, -820.0)):
+        hu[1::3, 1::3, place::3] = value
+    assert channel(seen(hu), Channel.PARENCHYMA) == pytest.approx(140 / 400, abs=1 / 2048)
+
+
+def test_lung_between_vessels_is_found_where_a_voxel_holds_little_lung() -> None:
+    labels = ALL_LUNG.copy()
+    labels[1:, 1:, :] = 0
+    labels[:1, :1, 1:] = 0  # of the first voxel one part in 27 is lung
+    hu = np.where(labels > 0, -840.0, -1000.0)
+    assert channel(seen(hu, labels), Channel.PARENCHYMA)[0, 0, 0] == pytest.approx(0.4, abs=1 / 2048)
+
+
 def test_emphysema_counts_by_its_level() -> None:
     hu = even(-850.0)
     hu[::3] = -930.0

@@ -10,7 +10,6 @@ import os
 import re
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -36,6 +35,11 @@ from tests.peers import associate, eventually, free_port, store_bytes
 from tests.rt_structures import cylinder, structure_set
 from tests.running_node import RunningNode, save_instances
 from tests.small_ct import encoded
+from tests.stalled_node import STALLED
+
+pytestmark = pytest.mark.timeout(7200)
+LONG_S = 3600.0
+"""Ends a test that would never end; nothing here depends on how fast the computer is."""
 
 SITE = """
 [node]
@@ -106,6 +110,8 @@ class Aftermath:
     shown: dict[str, list[str]]
     operator_output: str
     """What commands and the status page showed."""
+    case_shown: str
+    """What a command showed of the good case."""
     told: str
     """What went to a web hook."""
 
@@ -118,7 +124,8 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory, thorax_instances: list[D
     page = free_port()
     with pytest.MonkeyPatch.context() as patch, web_hook() as (hook, url):
         patch.setenv("TMPDIR", str(temporary))
-        node = RunningNode(folder, AeAddress("PERFNODE", "127.0.0.1", free_port()))
+        address = AeAddress("PERFNODE", "127.0.0.1", free_port())
+        node = RunningNode(folder, address, program="tests.stalled_node")
         (folder / "hook.url").write_text(url)
         ports = {"port": node.address.port, "pacs": pacs.address.port, "nobody": free_port(), "page": page}
         node.site_file.write_text(SITE.format(**ports))
@@ -128,14 +135,15 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory, thorax_instances: list[D
         watcher.start()
         try:
             output = _everything(node, thorax_instances, folder.parent / "canary-sent")
-            output += "".join(requests.get(f"http://127.0.0.1:{page}{path}", timeout=20).text for path in PAGES)
-            assert eventually(lambda: bool(hook.came), 90.0), node.log()[-3000:]  # a series in conflict is held
+            output += "".join(requests.get(f"http://127.0.0.1:{page}{path}", timeout=LONG_S).text for path in PAGES)
+            case_shown = _case_shown(node)
+            assert eventually(lambda: bool(hook.came), LONG_S), node.log()[-3000:]  # a series in conflict is held
         finally:
             watched.over.set()
             watcher.join()
             node.stop()
             pacs.stop()
-    return Aftermath(node, temporary, watched.seen, output, repr(hook.came))
+    return Aftermath(node, temporary, watched.seen, output, case_shown, repr(hook.came))
 
 
 def _everything(node: RunningNode, thorax: list[Dataset], sent: Path) -> str:
@@ -145,8 +153,18 @@ def _everything(node: RunningNode, thorax: list[Dataset], sent: Path) -> str:
         node.send(save_instances(good, sent / "good"))
         _refused(node, thorax, sent)
         _bad_transfers(node, good)
-    assert eventually(lambda: _is_over(node), 500.0), node.log()[-3000:]
-    return "".join(node.perfnode(*words).stdout + node.perfnode(*words).stderr for words in (["cases"], ["status"]))
+    assert eventually(lambda: _is_over(node), LONG_S), node.log()[-3000:]
+    shown = [node.perfnode(*words) for words in (["jobs"], ["health"])]
+    assert shown[0].returncode == 0, shown
+    return "".join(done.stdout + done.stderr for done in shown)
+
+
+def _case_shown(node: RunningNode) -> str:
+    """What `perfnode show` says of the good case."""
+    good = next(case for case in node.cases() if case.state is not CaseState.REJECTED)
+    done = node.perfnode("show", good.case_id)
+    assert done.returncode == 0, done
+    return done.stdout + done.stderr
 
 
 def _send_structures(node: RunningNode, good: list[Dataset], sent: Path) -> None:
@@ -190,7 +208,7 @@ def _bad_transfers(node: RunningNode, good: list[Dataset]) -> None:
 
 @contextmanager
 def _a_stage_killed(node: RunningNode) -> Iterator[None]:
-    """Watches from the start for the stage in the middle of the good case, and kills it; the stage is tried again."""
+    """Kills the stage in the middle of the good case, which waits for that; the stage is tried again."""
     with ThreadPoolExecutor(1) as pool:
         killed = pool.submit(_kill_a_stage, node)
         yield
@@ -198,17 +216,20 @@ def _a_stage_killed(node: RunningNode) -> Iterator[None]:
 
 
 def _kill_a_stage(node: RunningNode) -> bool:
-    """Whether a stage was seen and killed."""
-    assert node.process is not None
-    parent, deadline = psutil.Process(node.process.pid), time.monotonic() + 300
-    while time.monotonic() < deadline:
-        for child in parent.children(recursive=True):
-            with suppress(psutil.Error):
-                if " perfuse " in " ".join(child.cmdline()):
-                    time.sleep(0.3)  # it reads the case by then
-                    child.kill()
-                    return True
-        time.sleep(0.02)
+    """Whether a stage was seen that held the case, and killed."""
+    return eventually(lambda: any(_killed(folder.parent) for folder in _stalled(node)), LONG_S)
+
+
+def _stalled(node: RunningNode) -> list[Path]:
+    return list((node.data_dir / "cases").glob(f"*/{STALLED}"))
+
+
+def _killed(case: Path) -> bool:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if "perfuse" in (words := process.cmdline()) and str(case) in words:
+                process.kill()
+                return True
     return False
 
 
@@ -230,6 +251,10 @@ def test_logs_and_operator_output_name_nobody(aftermath: Aftermath) -> None:
     }
     assert found_in(log.encode()) == []
     assert found_in(aftermath.operator_output.encode()) == []
+
+
+def test_who_asks_for_a_case_is_told_which_structures_were_subtracted_and_nothing_else(aftermath: Aftermath) -> None:
+    assert set(found_in(aftermath.case_shown.encode())) == {"ZZROINAME"}
 
 
 def test_metrics_and_messages_to_people_name_nobody(aftermath: Aftermath) -> None:

@@ -12,9 +12,11 @@ from pydicom import Dataset
 
 from dicom_node.errors import NodeBusy, PeerUnreachable
 from dicom_node.fetch import Fate, Fetcher, Wanted
+from dicom_node.fetch_into_node import NodeLanding
 from dicom_node.jobs.attempts import CaseState
 from dicom_node.network.addresses import AeAddress
 from dicom_node.network.delivery import Destination, send
+from dicom_node.reception.spool import Spool
 from dicom_node.settings.config import read_settings
 from tests.peers import Orthanc, free_port, orthanc
 from tests.running_node import perfnode, running_node
@@ -118,7 +120,7 @@ def test_a_span_of_days_is_fetched_step_by_step_without_a_node(archive_site: Pat
     assert [(f.study_date, f.fate) for f in first] == [("20240301", Fate.FETCHED), ("20240302", Fate.FETCHED)]
     rest = list(_fetcher(archive_site, "web").run(MARCH))
     assert [f.fate for f in rest] == [Fate.HERE, Fate.HERE, Fate.FETCHED]
-    assert [len(series.instances) for series in _fetcher(archive_site).spool.series()].count(1) == 2
+    assert [len(series.instances) for series in _spool(archive_site).series()].count(1) == 2
     # nothing to move, so it does not matter that the node does not run
     assert [f.fate for f in _fetcher(archive_site, "move").run(MARCH)] == [Fate.HERE] * 3
     other = replace(MARCH, modalities=("PT",))
@@ -139,7 +141,7 @@ def test_a_series_with_more_images_than_are_here_is_fetched_again(archive_site: 
     assert [f.fate for f in fetcher.run(Wanted(accession_number="A20240302"))] == [Fate.HERE]
     send(dated(tmp_path / "more", {"20240302": 3})[2:], Destination("archive", fetcher.peer.address))  # type: ignore[arg-type]
     assert [f.fate for f in fetcher.run(Wanted(accession_number="A20240302"))] == [Fate.FETCHED]
-    (series,) = fetcher.spool.series()
+    (series,) = _spool(archive_site).series()
     assert len(series.instances) == 3
 
 
@@ -147,11 +149,11 @@ def test_a_series_with_more_images_than_are_here_is_fetched_again(archive_site: 
 def test_a_busy_node_or_a_full_disk_is_waited_for_and_then_left_in_peace(
     archive_site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicom_node.fetch._free_mb", lambda folder: 110.0)
+    monkeypatch.setattr("dicom_node.fetch_into_node._free_mb", lambda folder: 110.0)
     fetcher = _fetcher(archive_site, patience_s=0.1)
     with pytest.raises(NodeBusy, match="110 MB"):
         list(fetcher.run(Wanted(accession_number="A20240301")))
-    assert fetcher.spool.series() == []
+    assert _spool(archive_site).series() == []
 
 
 @pytest.mark.peers
@@ -168,7 +170,12 @@ def _archive_port(text: str) -> int:
 
 def _fetcher(site_file: Path, peer: str = "get", **options: Any) -> Fetcher:
     settings = read_settings(site_file)
-    return Fetcher(settings, settings.peer(peer), **options)
+    archive, audit = settings.peer(peer), settings.audit_trail()
+    return Fetcher(archive, NodeLanding(settings, archive, audit, **options), audit)
+
+
+def _spool(site_file: Path) -> Spool:
+    return Spool(site_file.parent / "data" / "spool", minimum_free_mb=1)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from training.folds import fold_splits, folds, validation_split
+from training.folds import fold_splits, folds, part_of, validation_split
 
 PATIENTS = [f"LC-{number:03d}" for number in range(1, 34)]
 
@@ -63,3 +63,31 @@ def test_impossible_numbers_of_folds_are_refused(count: int) -> None:
 def test_impossible_validation_splits_are_refused(names: list[str], fraction: float) -> None:
     with pytest.raises(ValueError, match="aside"):
         validation_split(names, fraction)
+
+
+def test_the_part_of_a_patient_is_the_hash_of_its_name_alone() -> None:
+    """Written out, since a site's held-out patients must be the same ones with every later version."""
+    assert [part_of(f"P{number:012x}", 5) for number in range(12)] == [2, 1, 0, 1, 1, 1, 0, 2, 1, 0, 3, 4]
+    digest = hashlib.sha256(b"part/P0123456789ab").hexdigest()
+    assert part_of("P0123456789ab", 7) == int(digest, 16) % 7
+
+
+@pytest.mark.parametrize("parts", [2, 5, 10])
+def test_all_parts_are_used_and_about_equally(parts: int) -> None:
+    counts = [0] * parts
+    for number in range(1000):
+        counts[part_of(f"P{number:012x}", parts)] += 1
+    spread = (1000 / parts * (1 - 1 / parts)) ** 0.5
+    assert all(abs(count - 1000 / parts) < 4 * spread for count in counts)
+
+
+def test_parts_have_nothing_to_do_with_the_folds_of_a_study() -> None:
+    """Else a site's held-out patients would all be of one fold."""
+    tested = {name: number for number, names in enumerate(folds(PATIENTS, 3)) for name in names}
+    assert {(part_of(name, 3), tested[name]) for name in PATIENTS} == {(k, n) for k in range(3) for n in range(3)}
+
+
+@pytest.mark.parametrize(("patient", "parts"), [("P0123456789ab", 0), ("P0123456789ab", -2), ("", 5)])
+def test_no_parts_and_nobody_are_refused(patient: str, parts: int) -> None:
+    with pytest.raises(ValueError, match="has none of"):
+        part_of(patient, parts)

@@ -10,7 +10,7 @@ from training.commands.errors_told import ErrorsTold
 
 if TYPE_CHECKING:
     from training.pairs.importing import ImportedPatient
-    from training.store import StudyStore
+    from training.store.study_store import StudyStore
 
 app = typer.Typer(
     cls=ErrorsTold,
@@ -23,8 +23,10 @@ console = Console(highlight=False)
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the study store.", file_okay=False)]
 Key = Annotated[Path | None, typer.Option("--key", help="Key of the store; without it, beside the store as STORE.key.")]
 By = Annotated[str, typer.Option("--by", help="Name of the person who does it; the store's audit keeps it.")]
-PairName = Annotated[str, typer.Argument(metavar="PAIR", help="Name of the pair, as `pairs list` shows it.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; must not name the patient.")]
+PairNames = Annotated[
+    list[str], typer.Argument(metavar="PAIR", help="Names of one pair or more, as `pairs list` shows them.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; is kept beside the key, not in the store.")]
 
 
 @app.command("import")
@@ -40,7 +42,7 @@ def import_(
     gone on with. Ends with status 1 if a patient has no pair, or one was refused.
     """
     from training.pairs.importing import import_folder
-    from training.store import StudyStore
+    from training.store.study_store import StudyStore
 
     opened = StudyStore.open(store, key) if (store / "store.json").exists() else StudyStore.create(store, key)
     patients = []
@@ -53,15 +55,56 @@ def import_(
     raise typer.Exit(0 if known and inside == len(known) else 1)
 
 
+@app.command("fetch")
+def fetch(
+    peer: Annotated[str, typer.Argument(help="Name of a peer of the node's site file, as for `perfnode fetch`.")],
+    patients: Annotated[
+        Path, typer.Option(help="File of Patient IDs, one on each line; lines with # are comments.", dir_okay=False)
+    ],
+    store: StoreFolder,
+    by: By,
+    key: Key = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", envvar="PERFNODE_CONFIG", help="The site file; without it, ./site.toml."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also ask for patients who came in before.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per patient and line.")] = False,
+) -> None:
+    """Fetch CT, SPECT, PET and registration objects of a list of patients from an archive, and import their pairs.
+
+    One patient at a time: nothing that names one stays on the disk. Tells for every line of the list what became of
+    it. The same command goes on after an interruption. Ends with status 1 if a patient is not in the store as a whole.
+    """
+    from contextlib import closing
+
+    from training.commands.fetched_rows import print_patient, print_sum
+    from training.pairs.archive_command import ArchiveCommand
+    from training.pairs.fetching import fetch_pairs
+    from training.pairs.patient_list import read_patient_list
+    from training.store.study_store import StudyStore
+
+    listed = read_patient_list(patients)
+    opened = StudyStore.open(store, key) if (store / "store.json").exists() else StudyStore.create(store, key)
+    told = []
+    with closing(fetch_pairs(listed, ArchiveCommand(peer, config), opened, by=by, again=again)) as fetched:
+        for patient in fetched:
+            print_patient(console, patient, as_json=as_json)
+            told.append(patient)
+    if not as_json:
+        print_sum(console, told, store)
+    raise typer.Exit(0 if all(patient.is_in for patient in told) else 1)
+
+
 @app.command("list")
 def list_pairs(store: StoreFolder, key: Key = None) -> None:
     """List the pairs of a store: how they are linked, what was noted, and whether a person accepted them."""
-    from training.pairs.review import verdict_on
+    from training.pairs.review import standing, verdicts
 
     opened = _opened(store, key)
-    pairs = opened.pairs()
+    pairs, decided = opened.pairs(), verdicts(opened)
     for pair in pairs:
-        verdict = verdict_on(opened, pair)
+        verdict = standing(pair, decided)
         word = "open" if verdict is None else "accepted" if verdict.is_accepted else "rejected"
         codes = " ".join(sorted({*pair.link.problems, *pair.warnings}))
         console.print(
@@ -92,28 +135,28 @@ def review(
 
 
 @app.command("accept")
-def accept(pair: PairName, store: StoreFolder, by: By, reason: Reason, key: Key = None) -> None:
-    """Let a pair be trained on: CT and SPECT belong together and lie on each other."""
-    _decide(pair, store, key, is_accepted=True, by=by, reason=reason)
+def accept(pairs: PairNames, store: StoreFolder, by: By, reason: Reason, key: Key = None) -> None:
+    """Let pairs be trained on: CT and SPECT of each belong together and lie on each other."""
+    _decide(pairs, store, key, is_accepted=True, by=by, reason=reason)
 
 
 @app.command("reject")
-def reject(pair: PairName, store: StoreFolder, by: By, reason: Reason, key: Key = None) -> None:
-    """Keep a pair out of training; it stays in the store, and may be accepted later."""
-    _decide(pair, store, key, is_accepted=False, by=by, reason=reason)
+def reject(pairs: PairNames, store: StoreFolder, by: By, reason: Reason, key: Key = None) -> None:
+    """Keep pairs out of training; they stay in the store, and may be accepted later."""
+    _decide(pairs, store, key, is_accepted=False, by=by, reason=reason)
 
 
-def _decide(pair: str, store: Path, key: Path | None, *, is_accepted: bool, by: str, reason: str) -> None:
-    from datetime import UTC, datetime
-
+def _decide(pairs: list[str], store: Path, key: Path | None, *, is_accepted: bool, by: str, reason: str) -> None:
     from training.pairs.review import decide
 
-    decide(_opened(store, key), pair, is_accepted=is_accepted, by=by, reason=reason, now=datetime.now(UTC))
-    console.print(f"{pair} is {'accepted' if is_accepted else 'rejected'}", markup=False)
+    opened = _opened(store, key)
+    for pair in pairs:
+        decide(opened, pair, is_accepted=is_accepted, by=by, reason=reason)
+        console.print(f"{pair} is {'accepted' if is_accepted else 'rejected'}", markup=False)
 
 
 def _opened(store: Path, key: Path | None) -> "StudyStore":
-    from training.store import StudyStore
+    from training.store.study_store import StudyStore
 
     return StudyStore.open(store, key)
 

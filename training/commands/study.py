@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from training.commands.crew import crew
 from training.commands.errors_told import ErrorsTold
 
 app = typer.Typer(
@@ -101,7 +102,7 @@ def run(
     recipe = keep_recipe(config, out) if config else kept_recipe(out)
     jobs = plan_study(recipe, Patients.of(out))
     lay_out(out, jobs, redo=redo)
-    count, threads = _crew(parallel, device)
+    count, threads = crew(parallel, device)
     options = ("--device", device, *(["--float32"] if float32 else []), *(["--graphs"] if graphs else []))
     order = Order(parallel=count, options=options, threads=threads, gpus=gpus, stop_after_s=stop_after)
     with RunningProgress(Console(stderr=True, highlight=False)) as progress:
@@ -153,19 +154,6 @@ def export(
         soft_wrap=True,
         markup=False,
     )
-
-
-def _crew(parallel: int | None, device: str) -> tuple[int, int]:
-    """Processes, and threads of each."""
-    import os
-
-    from training.insilico.files.workers import affordable_workers
-
-    if parallel is None:
-        from inference.networks import device_of
-
-        parallel = 8 if device_of(device).type == "cuda" else affordable_workers(each_gb=4.0)
-    return parallel, max((os.cpu_count() or 1) // parallel, 1)
 
 
 if __name__ == "__main__":

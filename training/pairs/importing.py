@@ -7,7 +7,8 @@ from pathlib import Path
 from training.errors import PairRefused
 from training.pairs.pair import ClinicalPair, PatientFindings, Problem
 from training.pairs.pairing import find_pairs
-from training.store import PairFiles, StoredLink, StoredPair, StudyStore
+from training.store.stored_pair import PairFiles, StoredLink, StoredPair
+from training.store.study_store import StudyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,20 @@ def import_folder(folder: Path, store: StudyStore, *, by: str) -> Iterator[Impor
         OSError: a file cannot be read or written.
     """
     for findings in find_pairs(folder):
-        yield _handed_over(findings, store, by)
+        yield hand_over(findings, store, by=by)
 
 
-def _handed_over(findings: PatientFindings, store: StudyStore, by: str) -> ImportedPatient:
+def hand_over(findings: PatientFindings, store: StudyStore, *, by: str) -> ImportedPatient:
+    """Hand the pairs of one patient to a store.
+
+    Args:
+        findings: of the patient.
+        store: takes them.
+        by: who gave the command.
+
+    Raises:
+        StoreBusy, OSError: as `import_folder`.
+    """
     stored, refusals = [], []
     problems = list(findings.problems)
     for pair in findings.pairs:

@@ -7,13 +7,14 @@ of Reference, then one that a registration object links, then any other. Everyth
 a code and a sentence; a folder without problems was used whole.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from pydicom import dcmread
-from pydicom.uid import SpatialRegistrationStorage
+from pydicom.uid import UID, SpatialRegistrationStorage
 
 from inference.atlas.lungs import find_lungs
 from inference.ct.frames import CT_CLASSES
@@ -34,6 +35,7 @@ _CT = frozenset(str(uid) for uid in CT_CLASSES)
 _REGISTRATION = frozenset({str(SpatialRegistrationStorage)})
 
 Registrations = tuple[tuple[Path, RegistrationObject], ...]
+_Seen = dict[SeriesFiles, LungPicture | Problem]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,16 @@ class _Image:
     doubts: tuple[Problem, ...]
 
 
-def find_pairs(folder: Path) -> Iterator[PatientFindings]:
+def find_pairs(
+    folder: Path, *, is_wanted: Callable[[str], bool] = lambda patient_id: True
+) -> Iterator[PatientFindings]:
     """Find all pairs in a folder; one answer for each patient, in the order of Patient IDs, as soon as it is known.
 
     Files that are no DICOM, and those without a Patient ID, come last, under no patient.
+
+    Args:
+        folder: of DICOM files; is only read.
+        is_wanted: of a Patient ID; for others the answer is that they were not looked at.
 
     Raises:
         OSError: a file cannot be read.
@@ -56,8 +64,11 @@ def find_pairs(folder: Path) -> Iterator[PatientFindings]:
     found = read_folder(folder)
     rest: list[Problem] = []
     for patient in found.patients:
-        if patient.patient_id:
+        if patient.patient_id and is_wanted(patient.patient_id):
             yield patient_findings(patient)
+        elif patient.patient_id:
+            sentence = f"{len(patient.files)} DICOM file(s) name another patient: nothing of them was looked at"
+            yield _without_pair(patient, Problem(ProblemCode.OTHER_PATIENT, sentence, is_fatal=True))
         else:
             sentence = f"{len(patient.files)} DICOM file(s) have no Patient ID"
             rest.append(Problem(ProblemCode.NO_PATIENT_ID, sentence, is_fatal=True))
@@ -79,18 +90,19 @@ def patient_findings(patient: FoundPatient) -> PatientFindings:
         return _without_pair(patient, Problem(ProblemCode.PATIENT_MIXED, sentence, is_fatal=True))
     images, problems = _images(patient)
     registrations, unusable = _registrations(patient)
-    problems += unusable
+    problems += [*unusable, *_of_other_kinds(patient)]
     cts = tuple(series_files(files) for files in patient.series(_CT))
     if not images:
         problems.append(Problem(ProblemCode.NO_PERFUSION, "there is no image of perfusion to use", is_fatal=True))
     if not cts:
         problems.append(Problem(ProblemCode.NO_CT, "there is no CT", is_fatal=True))
-    pairs = []
-    if cts:
-        for image in images:
-            pair, faults = _pair(patient.patient_id, image, cts, registrations)
-            problems += faults
-            pairs += [pair] if pair else []
+    pairs: list[ClinicalPair] = []
+    seen: _Seen = {}
+    for image in images if cts else ():
+        pair, faults = _pair(patient.patient_id, image, cts, registrations, seen)
+        problems += faults
+        pairs += [pair] if pair else []
+    problems += _ct_problems(cts, pairs, seen)
     return PatientFindings(patient.patient_id, tuple(pairs), tuple(problems))
 
 
@@ -122,6 +134,19 @@ def _images(patient: FoundPatient) -> tuple[list[_Image], list[Problem]]:
     return best, problems
 
 
+def _of_other_kinds(patient: FoundPatient) -> Iterator[Problem]:
+    """What this program does not read, and what is there twice."""
+    known = {*NUCLEAR, *PET, *_CT, *_REGISTRATION}
+    counts = Counter(
+        UID(each.text("SOPClassUID")).name for each in patient.files if each.text("SOPClassUID") not in known
+    )
+    for name in sorted(counts):
+        yield Problem(ProblemCode.NOT_USED, f"{counts[name]} object(s) of class {name} are not read")
+    twice = len(patient.files) - len({each.text("SOPInstanceUID") for each in patient.files})
+    if twice:
+        yield Problem(ProblemCode.NOT_USED, f"{twice} file(s) hold an object that another file holds as well")
+
+
 def _registrations(patient: FoundPatient) -> tuple[Registrations, list[Problem]]:
     """What the registration objects of a patient say, in the order of their UIDs."""
     usable, problems = [], []
@@ -137,10 +162,9 @@ def _registrations(patient: FoundPatient) -> tuple[Registrations, list[Problem]]
 
 
 def _pair(
-    patient_id: str, image: _Image, cts: tuple[SeriesFiles, ...], registrations: Registrations
+    patient_id: str, image: _Image, cts: tuple[SeriesFiles, ...], registrations: Registrations, seen: _Seen
 ) -> tuple[ClinicalPair | None, list[Problem]]:
-    """The pair of a perfusion image with the best CT that can be used, and why better ones cannot."""
-    problems: list[Problem] = []
+    """The pair of a perfusion image with the best CT that can be used, or why there is none."""
     try:
         spect = read_perfusion(image.series.files)
     except NuclearImageUnusable as fault:
@@ -148,21 +172,30 @@ def _pair(
         return None, [Problem(ProblemCode.PERFUSION_UNUSABLE, sentence, is_fatal=True)]
     frame = image.series.frame_of_reference_uid
     known = {ct: known_movement(frame, ct.frame_of_reference_uid, registrations) for ct in cts}
-    for ct in sorted(cts, key=lambda each: _order(each, known[each].kind, image.series)):
-        try:
-            picture = _picture(ct)
-        except InferenceError as fault:
-            sentence = f"CT series {ct.series_instance_uid} cannot be used: {fault.code}, {fault}"
-            problems.append(Problem(ProblemCode.CT_UNUSABLE, sentence))
+    left = sorted(cts, key=lambda each: _order(each, known[each].kind, image.series))
+    while left:
+        ct = left.pop(0)
+        picture = _picture(ct, seen)
+        if isinstance(picture, Problem):
             continue
         pair = _linked(patient_id, image, ct, known[ct], picture, spect)
-        rivals = [each for each in cts if each is not ct and known[each].kind is known[ct].kind]
+        rivals = [each for each in left if known[each].kind is known[ct].kind]
         if rivals:
             sentence = f"CT series {ct.series_instance_uid} is taken; {len(rivals)} other(s) could be"
             pair = replace(pair, problems=(*pair.problems, Problem(ProblemCode.SEVERAL_CTS, sentence)))
-        return pair, problems
-    problems.append(Problem(ProblemCode.NO_CT, "none of the CTs can be used", is_fatal=True))
-    return None, problems
+        return pair, []
+    return None, [Problem(ProblemCode.NO_CT, "none of the CTs can be used", is_fatal=True)]
+
+
+def _ct_problems(cts: tuple[SeriesFiles, ...], pairs: list[ClinicalPair], seen: _Seen) -> Iterator[Problem]:
+    """CTs that cannot be used, and those that could but are in no pair."""
+    used = {pair.ct for pair in pairs}
+    for ct in cts:
+        if isinstance(found := seen.get(ct), Problem):
+            yield found
+        elif pairs and ct not in used:
+            sentence = f"CT series {ct.series_instance_uid} is in no pair: others are linked better, or nearer in time"
+            yield Problem(ProblemCode.NOT_USED, sentence)
 
 
 def _order(ct: SeriesFiles, kind: LinkKind, image: SeriesFiles) -> tuple[int, float, int, str]:
@@ -170,10 +203,17 @@ def _order(ct: SeriesFiles, kind: LinkKind, image: SeriesFiles) -> tuple[int, fl
     return list(LinkKind).index(kind), _days_apart(ct, image) or 0.0, -len(ct.files), ct.series_instance_uid
 
 
-def _picture(ct: SeriesFiles) -> LungPicture:
-    volume = read_ct_files(ct.files)
-    lungs = find_lungs(volume)
-    return lung_picture(volume, lungs.right | lungs.left)
+def _picture(ct: SeriesFiles, seen: _Seen) -> LungPicture | Problem:
+    """The lungs of a CT, or why there are none; found once."""
+    if ct not in seen:
+        try:
+            volume = read_ct_files(ct.files)
+            lungs = find_lungs(volume)
+            seen[ct] = lung_picture(volume, lungs.right | lungs.left)
+        except InferenceError as fault:
+            sentence = f"CT series {ct.series_instance_uid} cannot be used: {fault.code}, {fault}"
+            seen[ct] = Problem(ProblemCode.CT_UNUSABLE, sentence)
+    return seen[ct]
 
 
 def _linked(

@@ -67,13 +67,16 @@ def read_perfusion(files: Sequence[Path]) -> NuclearImage:
     try:
         datasets = [dcmread(path) for path in files]
         is_pet = str(datasets[0].get("SOPClassUID")) in PET
-        return read_pet_series(datasets) if is_pet else read_nuclear_image(datasets[0])
+        image = read_pet_series(datasets) if is_pet else read_nuclear_image(datasets[0])
     except (NuclearImageUnusable, MemoryError):
         raise
     except Exception as fault:  # foreign bytes make pydicom fail in any way
         if isinstance(fault, OSError) and fault.errno is not None:
             raise
         raise NuclearImageUnusable(f"it cannot be decoded ({type(fault).__name__})") from fault
+    if not image.values.max() > 0.0:
+        raise NuclearImageUnusable("it is empty: nothing was counted in it")
+    return image
 
 
 def _speaks(file: FoundFile, words: re.Pattern[str]) -> bool:

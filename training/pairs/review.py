@@ -1,25 +1,23 @@
 """A person's yes or no to each pair of a store; only pairs with a yes are trained on.
 
-    STORE/reviews/NAME.json     the last word on a pair: who, when, yes or no, why
+The verdict is a line of the store's audit trail: who, when, yes or no, and on what. So nobody can alter, forge or drop
+one without breaking the chain, and the last line on a pair counts. The reason, which may name the patient, lies beside
+the key (`training.store.notes`) and not in the store.
 
 A verdict is on a pair as it was then, link included: the digest of the pair's manifest stands in it, and a pair that
-came anew with another link must be looked at anew. Store and audit hold who decided; the reason is for people and must
-not name the patient.
+came anew, or with another link, must be looked at anew.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from training.errors import ReviewRefused, StoreUnusable
+from training.store.stored_pair import MANIFEST, StoredPair, file_sha256
+from training.store.study_store import StudyStore
 
-from training.errors import ReviewRefused
-from training.insilico.files.whole_folder import write_whole
-from training.store import StoredPair, StudyStore
-from training.store.stored_pair import MANIFEST, file_sha256
-
-REVIEWS = "reviews"
+ACCEPTED: Final = "accepted"
+REJECTED: Final = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,74 +27,84 @@ class Verdict:
     pair: str
     is_accepted: bool
     by: str
-    reason: str
     at: str
     """ISO 8601 with zone."""
     manifest_sha256: str
     """Of the pair that was looked at."""
 
 
-def decide(store: StudyStore, name: str, *, is_accepted: bool, by: str, reason: str, now: datetime) -> Verdict:
-    """Keep a verdict, in place of an earlier one, and tell the store's audit.
+def decide(store: StudyStore, name: str, *, is_accepted: bool, by: str, reason: str) -> None:
+    """Keep a verdict, in place of an earlier one.
 
     Args:
         store: holds the pair.
         name: of the pair.
         is_accepted: yes or no.
         by: who decided; a person's name.
-        reason: why, one sentence without the patient's name.
-        now: with zone.
+        reason: why, in a sentence or some.
 
     Raises:
         ReviewRefused: nobody, or no reason, is named.
+        WordsRefused: the name or the reason cannot be kept.
         StoreUnusable: there is no such pair.
+        StoreBusy: another process writes into the store.
     """
     if not by.strip() or not reason.strip():
         raise ReviewRefused("a verdict needs the name of a person and a reason")
-    pair = store.pair(name)
-    verdict = Verdict(name, is_accepted, by.strip(), reason.strip(), now.isoformat(), _digest(pair))
-    store.record("accepted" if is_accepted else "rejected", name, by=verdict.by, words={})
-    folder = store.folder / REVIEWS
-    folder.mkdir(mode=0o700, exist_ok=True)
-    clear_orphans(store)
-    write_whole(folder / f"{name}.json", (json.dumps(asdict(verdict), indent=1) + "\n").encode())
-    return verdict
+    words = {"manifest": _digest(store.pair(name)).upper()}
+    store.record(ACCEPTED if is_accepted else REJECTED, name, by=by, words=words, note=reason)
+
+
+def verdicts(store: StudyStore) -> Mapping[str, Verdict]:
+    """The last verdict on each pair that has one, by name of the pair, whatever has become of the pair since.
+
+    Raises:
+        StoreUnusable: the audit trail was changed, so no verdict can be believed.
+    """
+    trail = store.audit()
+    if trail.fault:
+        raise StoreUnusable(str(store.folder), f"its audit trail was changed: {trail.fault}")
+    found: dict[str, Verdict] = {}
+    for line in trail.lines:
+        name, event = str(line.get("pair", "")), line["event"]
+        if event in (ACCEPTED, REJECTED):
+            digest = str(line["manifest"]).lower()
+            found[name] = Verdict(name, event == ACCEPTED, str(line["by"]), str(line["time"]), digest)
+        elif event in ("taking", "removed"):
+            found.pop(name, None)
+    return found
+
+
+def standing(pair: StoredPair, found: Mapping[str, Verdict]) -> Verdict | None:
+    """The verdict on a pair as it is now; None if nobody has looked at it.
+
+    Args:
+        pair: of the store.
+        found: all verdicts.
+    """
+    verdict = found.get(pair.name)
+    return verdict if verdict is not None and verdict.manifest_sha256 == _digest(pair) else None
 
 
 def verdict_on(store: StudyStore, pair: StoredPair) -> Verdict | None:
-    """The verdict on a pair as it is now; None if nobody has looked at it.
+    """The same for one pair alone.
 
     Raises:
-        ReviewRefused: the file of the verdict is damaged.
+        StoreUnusable: the audit trail was changed.
     """
-    path = store.folder / REVIEWS / f"{pair.name}.json"
-    if not path.exists():
-        return None
-    try:
-        verdict = TypeAdapter(Verdict).validate_json(path.read_bytes(), strict=True)
-    except (OSError, ValidationError) as fault:
-        raise ReviewRefused(f"{path.name} is damaged: decide on the pair again") from fault
-    return verdict if verdict.pair == pair.name and verdict.manifest_sha256 == _digest(pair) else None
+    return standing(pair, verdicts(store))
 
 
 def accepted_pairs(store: StudyStore) -> tuple[StoredPair, ...]:
     """The pairs that may be trained on, by name.
 
     Raises:
-        ReviewRefused: a verdict is damaged.
-        StoreUnusable: so is a pair.
+        StoreUnusable: the audit trail was changed, or a pair is damaged.
     """
-    words = ((pair, verdict_on(store, pair)) for pair in store.pairs())
+    found = verdicts(store)
+    words = ((pair, standing(pair, found)) for pair in store.pairs())
     return tuple(pair for pair, verdict in words if verdict is not None and verdict.is_accepted)
 
 
-def clear_orphans(store: StudyStore) -> None:
-    """Remove verdicts on pairs that are gone, as when a patient opted out."""
-    names = {pair.name for pair in store.pairs()}
-    for path in (store.folder / REVIEWS).glob("*.json"):
-        if path.stem not in names:
-            path.unlink(missing_ok=True)
-
-
 def _digest(pair: StoredPair) -> str:
-    return file_sha256(Path(pair.folder) / MANIFEST)
+    return file_sha256(pair.folder / MANIFEST)

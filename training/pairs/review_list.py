@@ -7,9 +7,10 @@ from pathlib import Path
 from inference.errors import InferenceError
 from training.errors import NuclearImageUnusable
 from training.insilico.files.whole_folder import write_whole
-from training.pairs.review import verdict_on
+from training.pairs.review import Verdict, standing, verdicts
 from training.pairs.review_page import headline, review_page
-from training.store import StoredPair, StudyStore
+from training.store.stored_pair import StoredPair
+from training.store.study_store import StudyStore
 
 LIST = "index.html"
 _HEAD = """<!doctype html>
@@ -40,9 +41,10 @@ def write_review(
         OSError: a file cannot be read or written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    parts, failed = [_HEAD], []
+    parts, failed, decided = [_HEAD], [], verdicts(store)
     for pair in store.pairs():
-        if only_open and verdict_on(store, pair) is not None:
+        verdict = standing(pair, decided)
+        if only_open and verdict is not None:
             continue
         tell(pair.name)
         picture = f'<img src="{pair.name}.png" alt="CT, SPECT and both, three cuts">'
@@ -51,17 +53,16 @@ def write_review(
         except (InferenceError, NuclearImageUnusable) as fault:
             failed.append(pair.name)
             picture = f"<p><strong>It cannot be drawn: {escape(f'{fault.code}: {fault}')}</strong></p>"
-        parts.append(_entry(store, pair, picture))
+        parts.append(_entry(pair, verdict, picture))
     write_whole(out / LIST, "".join(parts).encode())
     return out / LIST, tuple(failed)
 
 
-def _entry(store: StudyStore, pair: StoredPair, picture: str) -> str:
-    verdict = verdict_on(store, pair)
+def _entry(pair: StoredPair, verdict: Verdict | None, picture: str) -> str:
     names, figures = headline(pair)
     word = "nobody has decided yet"
     if verdict is not None:
-        word = f"{'accepted' if verdict.is_accepted else 'rejected'} by {verdict.by}: {verdict.reason}"
+        word = f"{'accepted' if verdict.is_accepted else 'rejected'} by {verdict.by} on {verdict.at[:10]}"
     return (
         f"<h2>{escape(names)}</h2>\n<p>{escape(figures)}</p>\n<p>{escape(word)}</p>\n"
         f"<p><code>perfnode pairs accept {pair.name} --store STORE --by NAME --reason TEXT</code></p>\n{picture}\n"

@@ -22,7 +22,7 @@ from training.drawing.png import png
 from training.pairs.perfusion_image import read_perfusion
 from training.pairs.rigid import Rigid
 from training.pairs.rigid_registration import moved_onto
-from training.store import StoredPair
+from training.store.stored_pair import StoredPair
 
 WINDOW_HU = (-1350.0, 150.0)
 """The usual lung window: centre -600, width 1500."""

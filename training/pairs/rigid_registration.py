@@ -86,11 +86,9 @@ def register(picture: LungPicture, spect: NuclearImage) -> Rigid:
         From the frame of reference of the SPECT to that of the CT, whatever the two are named.
     """
     centre = picture.centre_mm
-    hot = spect.values > _HOT_SHARE * np.percentile(spect.values, 99.5)
-    middle = spect.grid.to_patient_mm(np.argwhere(hot).astype(np.float64)).mean(axis=0)
     movement = sitk.Euler3DTransform()
     movement.SetCenter([float(value) for value in centre])
-    movement.SetTranslation([float(value) for value in middle - centre])
+    movement.SetTranslation([float(value) for value in -middle_on_middle(picture, spect).matrix[:3, 3]])
     fixed, moving = to_image(picture.density, picture.grid), to_image(_relative(spect), spect.grid)
     compared = to_image(picture.compared, picture.grid)
     for first_step_mm, share in _ROUNDS:
@@ -99,6 +97,15 @@ def register(picture: LungPicture, spect: NuclearImage) -> Rigid:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = turn, np.array(movement.GetTranslation()) + centre - turn @ centre
     return Rigid(matrix).inverse  # ITK's goes from the fixed image, the CT, to the moving one
+
+
+def middle_on_middle(picture: LungPicture, spect: NuclearImage) -> Rigid:
+    """The shift that lays the middle of what is hot in a SPECT on the middle of the lungs: where the search begins."""
+    hot = spect.values > _HOT_SHARE * np.percentile(spect.values, 99.5)
+    middle = spect.grid.to_patient_mm(np.argwhere(hot).astype(np.float64)).mean(axis=0)
+    matrix = np.eye(4)
+    matrix[:3, 3] = picture.centre_mm - middle
+    return Rigid(matrix)
 
 
 def _search(
@@ -137,7 +144,7 @@ def link_quality(picture: LungPicture, spect: NuclearImage, rigid: Rigid) -> Map
     # counts far from the CT count as outside, so the whole is that of the SPECT and not of the CT's box
     whole = float(spect.values.clip(min=0.0).sum(dtype=np.float64)) * spect.grid.voxel_volume_ml
     near = float(moved[picture.near].clip(min=0.0).sum(dtype=np.float64)) * picture.grid.voxel_volume_ml
-    information = _mutual_information(picture.density[picture.compared], moved[picture.compared])
+    information = mutual_information(picture.density[picture.compared], moved[picture.compared])
     return {
         "counts_in_lungs": round(near / whole, 4) if whole > 0.0 else 0.0,
         "lungs_seen": round(float((inside[picture.lungs] > 0.5).mean()), 4),
@@ -171,7 +178,8 @@ def _coarse(values: Map, fine: Grid, coarse: Grid, *, sigma_mm: float) -> Map:
     return answer
 
 
-def _mutual_information(one: Float32[np.ndarray, " n"], other: Float32[np.ndarray, " n"]) -> float:
+def mutual_information(one: Float32[np.ndarray, " n"], other: Float32[np.ndarray, " n"]) -> float:
+    """What one set of values says of the other, in nats."""
     joint = np.histogram2d(one, other, bins=_BINS)[0] / one.size
     apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     there = joint > 0

@@ -3,8 +3,3 @@
 It lies apart from the node's spool. What comes in is de-identified before it is written, so an identifier is never on
 its disk; `study_store` is the story. The key that links pseudonyms to patients lies outside of the store's folder.
 """
-
-from training.store.stored_pair import PairFiles, StoredLink, StoredPair
-from training.store.study_store import StudyStore
-
-__all__ = ["PairFiles", "StoredLink", "StoredPair", "StudyStore"]

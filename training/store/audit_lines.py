@@ -14,8 +14,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from training.insilico.files.whole_folder import bring_to_disk
+
 START: Final = "0" * 64
 """What the first line holds."""
+PAIR_EVENTS: Final = ("taking", "taken", "removed")
+"""Events that say whether a pair is there: `taking` before its folder has its name, `taken` after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,11 @@ class AuditTrail:
     """The first fault, a sentence; lines behind it are not read."""
     sound_bytes: int = 0
     """Length of what is whole; a crash may have left a part of a line behind it."""
+
+    @property
+    def last_of_pairs(self) -> Mapping[str, Mapping[str, Any]]:
+        """By name of the pair, the last line that says whether it is there."""
+        return {str(line["pair"]): line for line in self.lines if line["event"] in PAIR_EVENTS}
 
 
 def read_audit(path: Path) -> AuditTrail:
@@ -44,6 +53,7 @@ def read_audit(path: Path) -> AuditTrail:
         try:
             line = json.loads(raw)
             fits = line["line"] == len(lines) + 1 and line["previous"] == previous
+            fits = fits and all(isinstance(line[word], str) for word in ("time", "event", "by"))
         except (ValueError, KeyError, TypeError):
             fits = False
         if not fits:
@@ -78,6 +88,7 @@ def append_audit(path: Path, event: str, time: datetime, by: str, words: Mapping
         "by": by,
         **words,
     }
+    is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         file.truncate(trail.sound_bytes)  # without the part of a line that a crash left
@@ -85,3 +96,5 @@ def append_audit(path: Path, event: str, time: datetime, by: str, words: Mapping
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+    if is_new:
+        bring_to_disk(path.parent)

@@ -23,11 +23,12 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLSNearLossless,
+    SpatialRegistrationStorage,
 )
 from pydicom.valuerep import DSfloat
 
 from inference.ct.instances import IMPLEMENTATION_CLASS_UID
-from training.store.kept_attributes import EMPTY, KEPT, MAA, VENDORS, Rule, Words
+from training.store.kept_attributes import EMPTY, KEPT, MAA, OF_REGISTRATION, VENDORS, Rule, Words
 from training.store.pseudonyms import Pseudonyms
 from training.store.stored_pixels import StoredPixels, put_pixels
 
@@ -73,6 +74,8 @@ def deidentified(
     stored.DeidentificationMethodCodeSequence = Sequence([_item(value, "DCM", meaning) for value, meaning in _METHODS])
     stored.LongitudinalTemporalInformationModified = "MODIFIED"
     _describe_device(stored, source)
+    for keyword, value in OF_REGISTRATION.items() if stored.SOPClassUID == SpatialRegistrationStorage else ():
+        setattr(stored, keyword, value)
     if pixels is not None:
         put_pixels(stored, pixels)
         if source.file_meta.TransferSyntaxUID in _LOSSY:
@@ -91,7 +94,7 @@ def _kept(source: Dataset, patient: str, pseudonyms: Pseudonyms) -> Dataset:
         if made is not None and (rule is not Rule.NUMBER or _fits(made, keyword)):
             setattr(kept, keyword, made)
     if (drug := _value(source, "Radiopharmaceutical")) is not None and _is_maa(str(drug)):
-        kept.Radiopharmaceutical = MAA
+        kept.Radiopharmaceutical = next(words for mass, words in MAA.items() if mass in str(drug))
     return kept
 
 

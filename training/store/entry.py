@@ -3,8 +3,10 @@
 Refused (`PairRefused.reason_code`):
 
 * UNREADABLE: a file is no DICOM, or its pixels cannot be decoded
-* UNFIT_OBJECT: it is no CT, NM, PT or Spatial Registration object, or objects of one image do not belong together
-* NO_PATIENT_ID, TWO_PATIENTS: it is not known whose it is, or Patient IDs or birth dates differ between objects
+* UNFIT_OBJECT: it is no CT, NM, PT or Spatial Registration object, or objects of one image do not belong together, or
+  a lookup table or another unit than HU says what its numbers mean, and would be gone in the store
+* NO_PATIENT_ID, TWO_PATIENTS: it is not known whose it is, or Patient IDs or birth dates differ between objects, or
+  the birth date from that of another pair of the patient (`repetition`)
 * BURNED_IN: an object says that names are drawn in its pixels; no program here can find and remove them
 * BROKEN_LINK: objects do not say of each other what the link says
 
@@ -43,6 +45,9 @@ _CLASSES: Final[dict[Role, tuple[UID, ...]]] = {
     "registration": (SpatialRegistrationStorage,),
 }
 
+_RESCALE_TYPES: Final = ("HU", "HU_MOD", "US")
+"""Those that are kept: without its type another CT would pass for one in HU."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -62,7 +67,10 @@ class Entry:
     sources: tuple[Source, ...]
     """CT and PET in the order of slices."""
     patient: str
+    spellings: frozenset[str]
+    """Pseudonyms of its Patient ID with more or fewer leading zeros, its own among them."""
     person: str
+    birth: str
     warnings: tuple[str, ...]
 
     @classmethod
@@ -85,8 +93,16 @@ class Entry:
         patient_id, name, birth_date = _whose(sources)
         headers = ([s.header for s in ct], [s.header for s in nuclear], next((s.header for s in links), None))
         require_link(files.link.kind, *headers)
-        patient, person = pseudonyms.patient(patient_id), pseudonyms.person(name, birth_date)
-        return cls(files, sources, patient, person, _warnings((*ct, *nuclear)))
+        patient = pseudonyms.patient(patient_id)
+        return cls(
+            files=files,
+            sources=sources,
+            patient=patient,
+            spellings=pseudonyms.spellings(patient_id),
+            person=pseudonyms.person(name, birth_date),
+            birth=pseudonyms.birth(birth_date, patient),
+            warnings=_warnings((*ct, *nuclear)),
+        )
 
     def sop_instance_uids(self, pseudonyms: Pseudonyms) -> frozenset[str]:
         """UIDs that its objects will have in the store."""
@@ -109,7 +125,13 @@ class Entry:
         with disable_value_validation():
             written = tuple(self._write_files(folder, pseudonyms))
         manifest = PairManifest(
-            self.name(pseudonyms), self.patient, self.person, self.files.link, self.warnings, written
+            name=self.name(pseudonyms),
+            patient=self.patient,
+            person=self.person,
+            birth=self.birth,
+            link=self.files.link,
+            warnings=self.warnings,
+            files=written,
         )
         manifest.write(folder)
         return manifest
@@ -161,6 +183,8 @@ def _read(path: Path, role: Role) -> Source:
         raise PairRefused("UNFIT_OBJECT", f"{_which(role)} is an object of class {kind or 'none'}")
     if str(header.get("BurnedInAnnotation") or "").upper() == "YES":
         raise PairRefused("BURNED_IN", f"{_which(role)} says that something is drawn in its pixels")
+    if header.get("ModalityLUTSequence") or str(header.get("RescaleType") or "HU") not in _RESCALE_TYPES:
+        raise PairRefused("UNFIT_OBJECT", f"the numbers of {_which(role)} mean something else than slope and intercept")
     return Source(path, role, header)
 
 

@@ -53,8 +53,8 @@ VENDORS: Final = (
 )
 """First word of a Manufacturer (0008,0070) by which it is kept; model and serial number of a device are not."""
 
-MAA: Final = "Tc-99m MAA"
-"""What any spelling of the tracer of perfusion SPECT becomes in Radiopharmaceutical (0018,0031)."""
+MAA: Final = {"99": "Tc-99m MAA", "68": "Ga-68 MAA", "": "MAA"}
+"""What any spelling of a tracer of perfusion becomes in Radiopharmaceutical (0018,0031), by the mass number in it."""
 
 _KERNELS: Final = (
     r"[A-Z][a-z]?\d{2}[a-z]?|FC\d{2}|YA|YB|YC|YD|YE|[A-EL]|"
@@ -176,3 +176,6 @@ EMPTY: Final = (
     "StudyTime",
 )
 """Must be there (type 2 in PS3.3) and say nothing."""
+
+OF_REGISTRATION: Final = {"ContentLabel": "REGISTRATION", "ContentDescription": "", "ContentTime": "000000"}
+"""What a Spatial Registration must say (PS3.3 C.20.2, table 10-12) and what may stand there."""

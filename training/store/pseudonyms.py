@@ -18,10 +18,13 @@ from typing import Final
 from pydicom._uid_dict import UID_dictionary
 
 from training.errors import StoreUnusable
+from training.insilico.files.whole_folder import bring_to_disk
 
 KEY_BYTES: Final = 32
 MOST_DAYS: Final = 3650
 """Dates of a patient are moved back by one to so many days: ours; ten years, so that a season cannot be told either."""
+MOST_DIGITS: Final = 16
+"""Longest Patient ID of digits alone whose leading zeros are tried (ours)."""
 
 
 class Pseudonyms:
@@ -59,11 +62,17 @@ class Pseudonyms:
         Raises:
             FileExistsError: there is one; it is never replaced, since all links would be lost.
         """
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(KEY_BYTES) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_hex(KEY_BYTES) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(part, path)  # whole under its name, and never in place of another one, as a rename would be
+        finally:
+            part.unlink()
+        bring_to_disk(path.parent)
 
     @property
     def key_id(self) -> str:
@@ -73,6 +82,19 @@ class Pseudonyms:
     def patient(self, patient_id: str) -> str:
         """Name of a patient in the store; blanks round a Patient ID and the case of letters do not count."""
         return "P" + self._hash("patient", patient_id.strip().casefold()).hex()[:12]
+
+    def spellings(self, patient_id: str) -> frozenset[str]:
+        """Names of a patient whose ID lost or gained leading zeros, as spreadsheets drop them; of the ID itself too."""
+        digits = patient_id.strip()
+        if not (digits.isascii() and digits.isdecimal()):
+            return frozenset({self.patient(patient_id)})
+        bare = digits.lstrip("0") or "0"
+        padded = {bare.zfill(length) for length in range(len(bare), MOST_DIGITS + 1)}
+        return frozenset(self.patient(one) for one in {digits, *padded})
+
+    def birth(self, birth_date: str, patient: str) -> str:
+        """Says whether two birth dates of one patient are one; nothing of two patients. Empty for no date."""
+        return self._hash("birth", birth_date, patient).hex()[:16] if birth_date else ""
 
     def person(self, name: str, birth_date: str) -> str:
         """What is the same for one person under two Patient IDs; empty if name or birth date is."""

@@ -28,7 +28,8 @@ def require_new(manifest: PairManifest, pairs: Iterable[StoredPair]) -> None:
     Raises:
         AlreadyStored: it is there, with the same pixels and the same kind of link.
         PairRefused: with the reason code DUPLICATE (the same images are there under other UIDs, or with another link),
-            CHANGED_OBJECT (the same UID with other pixels) or SAME_PATIENT_OTHER_ID (another patient has a UID, an
+            CHANGED_OBJECT (the same UID with other pixels), TWO_PATIENTS (the Patient ID is there with another birth
+            date) or SAME_PATIENT_OTHER_ID (another patient has a UID, an
             image or name and birth date of this one: a person has to find out who is who).
     """
     for pair in pairs:
@@ -39,6 +40,9 @@ def require_new(manifest: PairManifest, pairs: Iterable[StoredPair]) -> None:
 
 
 def _compare_own(manifest: PairManifest, pair: StoredPair) -> None:
+    births = {manifest.birth, pair.manifest.birth} - {""}
+    if len(births) > 1:  # names change, as by marriage; birth dates do not
+        raise PairRefused("TWO_PATIENTS", f"{pair.name} has the same Patient ID and another birth date")
     own, there = _pixels_by_uid(manifest), _pixels_by_uid(pair.manifest)
     changed = [uid for uid in own.keys() & there.keys() if own[uid] != there[uid]]
     if changed:

@@ -93,6 +93,8 @@ class PairManifest:
     patient: str
     person: str
     """Keyed hash of name and birth date; empty where one was missing."""
+    birth: str
+    """Keyed hash of birth date and patient; empty where there was no date."""
     link: StoredLink
     warnings: tuple[str, ...]
     files: tuple[StoredFile, ...]

@@ -1,49 +1,61 @@
-"""Whether a store is as it was written: files by their hashes, links by what objects say, manifests by the audit."""
+"""Whether a store is as it was written: files by their hashes, links by what objects say, manifests by the audit.
+
+Also whether anything lies in it that is none of its own, and whether others may read it.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from training.errors import PairRefused, StoreUnusable
 from training.insilico.files.whole_folder import WORKSHOP
-from training.store.audit_lines import read_audit
+from training.store.audit_lines import AuditTrail
+from training.store.header import HEADER
 from training.store.links import require_link
+from training.store.store_lock import LOCK
 from training.store.stored_pair import MANIFEST, PairManifest, Role, file_sha256
 
+_KNOWN: Final = (HEADER, LOCK, "audit.jsonl", "opted-out.json", "pairs")
+"""All that a store has; a table of names that somebody laid beside the pairs would be shared with them."""
 
-def problems_of(pairs: Path, audit: Path, opted_out: frozenset[str]) -> tuple[str, ...]:
+
+def problems_of(folder: Path, trail: AuditTrail, opted_out: frozenset[str]) -> tuple[str, ...]:
     """Look at everything.
 
     Args:
-        pairs: folder of all pairs.
-        audit: the audit trail.
+        folder: the store.
+        trail: its audit.
         opted_out: patients who must not be there.
 
     Returns:
         What is wrong, one sentence each.
     """
-    trail = read_audit(audit)
-    manifests: dict[str, str] = {}
-    taken: set[str] = set()
-    for line in trail.lines:
-        name = str(line.get("pair", ""))
-        if line["event"] == "taking":
-            manifests[name] = str(line["manifest"])
-        elif line["event"] == "taken":
-            taken.add(name)
-        elif line["event"] == "removed":
-            taken.discard(name)
-            manifests.pop(name, None)
+    pairs = folder / "pairs"
+    told = {name: line for name, line in trail.last_of_pairs.items() if line["event"] != "removed"}
     folders = {path.name: path for path in sorted(pairs.glob("*")) if path.name != WORKSHOP}
     problems = [f"the audit trail was changed: {trail.fault}"] if trail.fault else []
+    taken = {name for name, line in told.items() if line["event"] == "taken"}
     problems += [f"{name}: it is gone, and nobody removed it" for name in sorted(taken - folders.keys())]
-    for name, folder in folders.items():
-        if manifests.get(name) != _sha256_or_none(folder / MANIFEST):
+    for name, each in folders.items():
+        if told.get(name, {}).get("manifest") != _sha256_or_none(each / MANIFEST):
             problems.append(f"{name}: its manifest is not the one that the audit trail tells of")
-        problems += [f"{name}: {problem}" for problem in _of_pair(folder, opted_out)]
-    return tuple(problems)
+        problems += [f"{name}: {problem}" for problem in _of_pair(each, opted_out)]
+    return (*problems, *_of_access(folder))
+
+
+def _of_access(folder: Path) -> Iterator[str]:
+    """Who may read the store, and what lies in it that it does not know."""
+    for path in sorted(folder.glob("*")):
+        if path.name not in _KNOWN:
+            yield f"{path.name} is no part of a store: take it out"
+    open_to_others = [path for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077]
+    links = [path for path in folder.rglob("*") if path.is_symlink()]
+    yield from (f"{path.relative_to(folder)} is a link" for path in links)
+    if others := [path for path in open_to_others if path not in links]:
+        yield f"others may read {len(others)} files or folders: chmod -R go= {folder}"
 
 
 def _of_pair(folder: Path, opted_out: frozenset[str]) -> Iterator[str]:

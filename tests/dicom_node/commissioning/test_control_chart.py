@@ -103,3 +103,27 @@ def test_a_signal_says_what_its_rule_says() -> None:
 @pytest.mark.parametrize(("rule", "values"), [(5, [0.0, 2.1, 2.2, 0.0]), (6, [0.0, 1.1, 1.2, 1.3, 1.4, 0.0])])
 def test_a_value_that_lies_well_raises_no_signal_after_those_that_did(rule: int, values: list[float]) -> None:
     assert found(values, rule) == [len(values) - 2]
+
+
+LEAST = ControlLimits(mean=-842.0, sigma=2.0 / 3.0, cases=20, is_least=True)
+"""Of a digital thorax that is sent each day."""
+
+
+def test_the_least_standard_deviation_is_marked() -> None:
+    assert ControlLimits.of([5.0, 5.0, 5.01] * 7, 0.1).is_least
+    assert not ControlLimits.of([5.0, 6.0, 5.0] * 7, 0.1).is_least
+
+
+def test_the_same_answer_each_day_is_quiet_also_with_another_rounding() -> None:
+    assert signals([-842.0] * 40, LEAST) == []
+    assert signals([-842.0 + 1e-4 * k for k in range(40)], LEAST) == []
+
+
+def test_a_small_shift_of_the_same_ct_is_seen_after_nine_days() -> None:
+    shifted = [-842.0] * 20 + [-841.9] * 9
+    assert {(s.rule, s.index) for s in signals(shifted, LEAST)} == {(2, 28)}
+
+
+def test_rule_7_is_asked_where_values_spread() -> None:
+    assert found([0.1] * 15, 7) == [14]
+    assert signals([-842.0] * 20, LEAST, [7]) == []

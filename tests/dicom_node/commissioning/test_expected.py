@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.commissioning.expected import ExpectedAnswer, MadeBy
-from dicom_node.commissioning.figures import FIGURES
+from dicom_node.commissioning.expected import ExpectedAnswer, MadeBy, Recorded
+from dicom_node.commissioning.figures import FIGURES, OURS
 from dicom_node.errors import ReferenceUnusable
 
 MAKER = MadeBy("atlas 1", "densitometric 1", "median", "ab")
@@ -65,6 +65,9 @@ def test_a_tolerance_that_a_person_wrote_holds(tmp_path: Path) -> None:
         lambda f: f["figures"]["lung_hu"].update(tolerance=float("inf")),
         lambda f: f["figures"]["lung_hu"].update(value="many"),
         lambda f: f["figures"]["lung_hu"].update(extra=1),
+        lambda f: f["figures"]["lung_hu"].update(unit="mm"),
+        lambda f: f["figures"]["lung_hu"].update(source=3),
+        lambda f: f.update(recorded={"by": "nobody"}),
     ],
 )
 def test_a_file_that_is_no_stored_answer_is_refused(tmp_path: Path, change: object) -> None:
@@ -79,3 +82,29 @@ def test_a_file_that_is_no_stored_answer_is_refused(tmp_path: Path, change: obje
 
 def test_every_figure_has_a_tolerance_that_can_be_missed() -> None:
     assert all(kind.tolerance > 0.0 and kind.relative < 0.1 for kind in FIGURES.values())
+
+
+def test_who_recorded_an_answer_and_of_which_ct_is_kept(tmp_path: Path) -> None:
+    recorded = Recorded("2026-11-26T05:30:00+00:00", "A. Physicist", "1", "ab" * 32)
+    ExpectedAnswer.of(MAKER, FOUND, recorded).write(tmp_path / "expected.json")
+    assert ExpectedAnswer.read(tmp_path / "expected.json").recorded == recorded
+    assert stored(tmp_path).recorded is None
+
+
+def test_tolerances_that_a_person_wrote_survive_a_new_record_and_name_their_source(tmp_path: Path) -> None:
+    fields = json.loads((tmp_path / "set" / "expected.json").read_text()) if stored(tmp_path) else {}
+    fields["figures"]["right_share"].update(tolerance=2.0, source="our repeat scans, 2026")
+    fields["figures"]["lung_hu"].update(tolerance=5.0)
+    (tmp_path / "set" / "expected.json").write_text(json.dumps(fields))
+    before = ExpectedAnswer.read(tmp_path / "set" / "expected.json")
+    assert {c.source for c in before.compared(FOUND)} == {OURS, "our repeat scans, 2026"}
+    anew = ExpectedAnswer.of(MAKER, {**FOUND, "lung_volume": 5000.0}, None, before).figures
+    assert (anew["right_share"].tolerance, anew["right_share"].source) == (2.0, "our repeat scans, 2026")
+    assert anew["lung_hu"].tolerance == 5.0
+    assert (anew["lung_volume"].value, anew["lung_volume"].tolerance) == (5000.0, 50.0), "the usual one is made anew"
+
+
+def test_what_differs_between_two_makers_is_told() -> None:
+    assert MAKER.differs_from(MAKER) == ()
+    other = MadeBy("atlas 1", "network 2", "median", "cd")
+    assert other.differs_from(MAKER) == ("map", "settings")

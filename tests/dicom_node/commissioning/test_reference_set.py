@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from dicom_node.commissioning.reference_set import read_reference_set
 from dicom_node.constancy.own_series import as_series
@@ -46,3 +47,29 @@ def test_a_series_that_is_no_ct_is_refused(tmp_path: Path) -> None:
     put(tmp_path / "a", modality="MR")
     with pytest.raises(ReferenceUnusable, match="no CT"):
         read_reference_set(tmp_path)
+
+
+def test_the_report_knows_which_files_were_sent_whatever_they_are_called(tmp_path: Path) -> None:
+    put(tmp_path / "a")
+    (before,) = read_reference_set(tmp_path)
+    first = before.files[0]
+    first.rename(first.with_name("zz.dcm"))
+    (renamed,) = read_reference_set(tmp_path)
+    assert renamed.ct == before.ct
+    assert before.ct.images == len(before.files)
+    first.with_name("zz.dcm").write_bytes(first.with_name("zz.dcm").read_bytes()[:-2] + b"\0\1")
+    (altered,) = read_reference_set(tmp_path)
+    assert altered.ct.sha256 != before.ct.sha256
+
+
+def test_the_report_says_how_the_ct_was_made_and_nothing_of_the_patient(tmp_path: Path) -> None:
+    put(tmp_path / "a")
+    for path in (tmp_path / "a").glob("*.dcm"):
+        dataset = dcmread(path)
+        dataset.Manufacturer, dataset.ManufacturerModelName = "Acme", "Scanner 3"
+        dataset.ConvolutionKernel, dataset.SliceThickness = ["B30f", "3"], "2.0"
+        dataset.PatientName = "Secret^Name"
+        dataset.save_as(path)
+    (case,) = read_reference_set(tmp_path)
+    assert (case.ct.scanner, case.ct.kernel, case.ct.slice_thickness_mm) == ("Acme Scanner 3", "B30f/3", "2.0")
+    assert "Secret" not in repr(case.ct)

@@ -12,7 +12,7 @@ from dicom_node.jobs.attempts import AttemptId
 from dicom_node.jobs.cases import CaseFolder, CaseRecord
 from dicom_node.jobs.following import Next, after
 from dicom_node.settings.config import NodeSettings, parse_settings
-from dicom_node.watching.node_checks import check_answer
+from dicom_node.watching.node_checks import Weight, check_answer, check_self_test
 from dicom_node.work.stage_work import OWN_CASE, StageWork
 
 FAILED = Verdict(Outcome.FAILED, SELF_TEST_FAILED, "The answer has moved.", 5.0)
@@ -95,3 +95,34 @@ def test_a_case_of_its_own_is_worked_on_and_goes_to_the_one_destination_for_it(
     assert (output["result"], output["destinations"], output["shadows"]) == ("done", expected, [])
     assert output["more"] is bool(expected)
     assert output.get("code", OWN_CASE) == OWN_CASE
+
+
+def test_it_is_remembered_when_the_last_answer_and_the_last_pass_were(tmp_path: Path) -> None:
+    file = VerdictFile.under(tmp_path)
+    words = [
+        (Outcome.NOT_RUN, 10.0, (10.0, 0.0)),
+        (Outcome.NOT_RUN, 20.0, (10.0, 0.0)),
+        (Outcome.PASSED, 30.0, (30.0, 30.0)),
+        (Outcome.FAILED, 40.0, (40.0, 30.0)),
+        (Outcome.NOT_RUN, 50.0, (40.0, 30.0)),
+    ]
+    for outcome, at_s, expected in words:
+        kept = file.add(Verdict(outcome, "", "", at_s))
+        assert (kept.answered_at_s, kept.passed_at_s) == expected
+        assert file.read() == kept
+    assert file.last_passed_s() == 30.0
+    file.path.write_text("{")
+    assert file.last_passed_s() == 0.0
+    assert file.add(Verdict(Outcome.PASSED, "", "", 60.0)).passed_at_s == 60.0
+
+
+def test_self_tests_that_give_no_answer_for_two_intervals_are_told(tmp_path: Path) -> None:
+    file, hour_s = VerdictFile.under(tmp_path), 3600.0
+    assert check_self_test(file, 24.0, 0.0).ok, "none was made yet"
+    file.add(Verdict(Outcome.PASSED, "", "", 1000.0))
+    file.add(Verdict(Outcome.NOT_RUN, "NO_ANSWER_IN_TIME", "", 1000.0 + 47 * hour_s))
+    assert check_self_test(file, 24.0, 1000.0 + 47.9 * hour_s).ok
+    late = check_self_test(file, 24.0, 1000.0 + 48.1 * hour_s)
+    assert (late.ok, late.weight, late.code) == (False, Weight.LATE, "SELF_TEST_LATE")
+    assert "NO_ANSWER_IN_TIME" in late.detail
+    assert check_self_test(file, 0.0, 1000.0 + 999 * hour_s).ok, "the site wants none by the clock"

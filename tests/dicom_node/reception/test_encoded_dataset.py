@@ -28,6 +28,7 @@ from dicom_node.errors import InvalidInstance
 from dicom_node.reception.encoded_dataset import MAXIMUM_NESTING, read_header
 from dicom_node.reception.spool import Spool
 from tests.small_ct import SERIES, dataset_bytes, encoded, received, small_ct
+from tests.training.pairs.hospital_files import registration, turned
 
 NATIVE = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
 REAL = Path(os.environ.get("PERFUSION_TEST_DATA", "../shared/data"))
@@ -173,6 +174,16 @@ def test_a_structure_set_needs_no_pixels_and_is_found_to_be_cut(syntax: UID) -> 
         incomplete = structure_set()
         delattr(incomplete, keyword)
         assert not _is_accepted(encoded(incomplete, syntax), syntax)
+
+
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda syntax: syntax.name)
+def test_a_registration_object_needs_no_pixels_and_is_found_to_be_cut(syntax: UID) -> None:
+    dataset = registration("2.25.6", [("2.25.5", turned((4, -3, 6), (25, -18, 30)))])
+    whole = encoded(dataset, syntax)
+    assert read_header(whole, syntax).modality == "REG"
+    assert [cut for cut in range(len(whole)) if _is_accepted(whole[:cut], syntax)] == []
+    del dataset.RegistrationSequence
+    assert not _is_accepted(encoded(dataset, syntax), syntax)
 
 
 def test_an_image_without_pixels_is_not_a_structure_set() -> None:

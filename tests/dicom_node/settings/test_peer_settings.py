@@ -11,6 +11,8 @@ from dicom_node.network.web_peer import DicomwebPeer
 from dicom_node.settings.config import parse_settings
 
 PACS = {"name": "pacs", "ae_title": "PACS", "host": "10.0.0.5", "port": 104}
+MOVE = {**PACS, "name": "a", "retrieve": "c-move"}
+FOLDER = {**MOVE, "folder_ae_title": "FOLDER", "folder_port": 11113}
 
 
 def mistakes(base: Path, **tables: Any) -> str:
@@ -22,11 +24,12 @@ def mistakes(base: Path, **tables: Any) -> str:
 def test_peers_and_destinations_are_found_by_name(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret")
     web = {"name": "cloud", "dicomweb_url": "https://archive.example/dicom-web/", "token_file": "token"}
-    archive = {**PACS, "name": "archive", "retrieve": "c-move", "retrieve_timeout_s": 60}
+    archive = {**FOLDER, "name": "archive", "retrieve_timeout_s": 60}
     settings = parse_settings({"destinations": [PACS, web], "peers": [archive]}, base=tmp_path)
     found = settings.peer("archive")
     assert isinstance(found, ArchivePeer)
     assert (found.retrieve, found.retrieve_timeout_s, found.calling_ae_title) == ("c-move", 60, "PERFNODE")
+    assert (found.folder_ae_title, found.folder_port) == ("FOLDER", 11113)
     cloud = settings.destination("cloud")
     assert isinstance(cloud, DicomwebPeer)
     assert (cloud.url, cloud.token_file) == ("https://archive.example/dicom-web", tmp_path / "token")
@@ -45,6 +48,11 @@ def test_peers_and_destinations_are_found_by_name(tmp_path: Path) -> None:
         ({**PACS, "name": "a", "tls": True}, "peers.a.tls: true needs the table [tls]"),
         ({**PACS, "name": "a", "trusted": "ca.pem"}, "peers.a.trusted: only for a DICOMweb service"),
         ({**PACS, "name": "a", "retrieve": "dicomweb"}, "peers.a.retrieve: 'dicomweb' and dicomweb_url"),
+        ({**MOVE, "folder_ae_title": "F"}, "peers.a.folder_port: folder_ae_title and folder_port belong together"),
+        ({**MOVE, "folder_port": 11113}, "peers.a.folder_port: folder_ae_title and folder_port belong together"),
+        ({**FOLDER, "retrieve": "c-get"}, "peers.a.folder_ae_title: only with retrieve = 'c-move'"),
+        ({**FOLDER, "folder_port": 11112}, "peers.a.folder_port: that is the port of the node"),
+        ({**FOLDER, "folder_ae_title": "PERFNODE"}, "peers.a.folder_ae_title: that is the node's"),
         ({"name": "a", "dicomweb_url": "archive/web"}, "peers.a.dicomweb_url: not of the form https://"),
         ({"name": "a", "dicomweb_url": "https://user:word@x/"}, "peers.a.dicomweb_url: not of the form https://"),
         ({"name": "a", "dicomweb_url": "https://x", "port": 1}, "peers.a.port: not for a DICOMweb service"),

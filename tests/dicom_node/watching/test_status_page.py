@@ -15,6 +15,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from dicom_node.constancy.drift_news import DriftNews, DriftNewsFile
+from dicom_node.constancy.stop import Outcome, Verdict, VerdictFile
 from dicom_node.jobs.job_rows import QueueState
 from dicom_node.metrics import COUNTED, counted_below
 from dicom_node.settings.config import NodeSettings, parse_settings
@@ -250,6 +252,22 @@ def test_what_is_looked_up_survives_a_database_that_is_away(tmp_path: Path, monk
     assert status == 200
     assert values(text)["perfnode_database_up",] == 0.0
     assert "CANARY" not in text
+
+
+def test_the_last_self_test_and_the_last_look_at_the_charts_are_looked_up(tmp_path: Path) -> None:
+    settings, jobs = settings_of(tmp_path), JobWatch(Book)
+    looked = LookedUp(settings, jobs, lambda: "m")
+    names = {family.name for family in looked.collect()}
+    assert not names & {"perfnode_self_test_timestamp_seconds", "perfnode_drift_rules_broken"}
+    VerdictFile.under(settings.shared_dir).add(Verdict(Outcome.PASSED, "", "", 100.0))
+    VerdictFile.under(settings.shared_dir).add(Verdict(Outcome.FAILED, "X", "x", 200.0))
+    DriftNewsFile.under(settings.shared_dir).write(DriftNews(300.0, {"lung_hu": [1, 2]}, {"lung_hu": []}))
+    with page(Health(), [looked]) as url:
+        found = values(get(f"{url}/metrics")[1])
+    assert found["perfnode_self_test_timestamp_seconds", "what=answered"] == 200.0
+    assert found["perfnode_self_test_timestamp_seconds", "what=passed"] == 100.0
+    assert found["perfnode_drift_rules_broken", "figure=lung_hu", "of=patients"] == 2.0
+    assert found["perfnode_drift_rules_broken", "figure=lung_hu", "of=self-tests"] == 0.0
 
 
 def test_without_a_gpu_nothing_is_said_of_gpus() -> None:

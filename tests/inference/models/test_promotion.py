@@ -140,6 +140,20 @@ def test_there_is_nothing_to_roll_back_where_nothing_was_promoted_and_a_reason_i
     assert site.makes_maps() == "2"
 
 
+def test_each_rollback_goes_back_one_promotion_and_not_to_a_model_that_must_not_be_used(site: Site) -> None:
+    for version in "123":
+        site.promote(version)
+    assert [site.rollback().model, site.makes_maps()] == [changes(site.registry)[1].model, "2"]
+    page = site.registry.path(site.model("1")) / "docs" / "README.md"
+    content = page.read_bytes()
+    page.write_text("Validated.")
+    with pytest.raises(ModelError) as caught:
+        site.rollback()
+    assert (caught.value.code, site.makes_maps()) == ("MODEL_ALTERED", "2")
+    page.write_bytes(content)
+    assert [site.rollback().model, site.makes_maps()] == [changes(site.registry)[0].model, "1"]
+
+
 def test_a_model_that_was_changed_exchanged_or_is_not_trusted_any_more_makes_no_map(site: Site, tmp_path: Path) -> None:
     site.promote("1")
     site.promote("2")

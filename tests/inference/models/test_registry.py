@@ -72,6 +72,11 @@ def test_an_export_is_one_file_that_another_site_imports_to_the_same_bytes(
     assert content(other.path(model)) == content(made / "1")
     with pytest.raises(FileExistsError):
         registry.export(model, tmp_path / "a.zip", trusted)
+    link = tmp_path / "link.zip"  # leads nowhere, so that looking first does not find it
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        registry.export(model, link, trusted)
+    assert link.is_symlink()
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
 
 

@@ -32,7 +32,7 @@ def drawn(grid: Grid, weight: float) -> np.ndarray:
 
 def camera_grid(*, down: bool, angles_deg: tuple[float, float, float] = (0, 0, 0), uid: str = "2.25.5") -> Grid:
     """A grid round the landmarks, slices up or down, turned as a detector may be."""
-    upright = Grid.axial((44, 46, 48), (4.6, 4.2, 4.2), (-101.0, -95.0, -98.0), frame_of_reference_uid=uid)
+    upright = Grid.axial((44, 46, 52), (4.6, 4.2, 3.9), (-101.0, -95.0, -98.0), frame_of_reference_uid=uid)
     affine = upright.affine.copy()
     if down:
         affine[:3, 3] += affine[:3, 0] * 43

@@ -10,7 +10,7 @@ from pydicom import dcmread
 
 from inference.geometry import Grid
 from inference.phantom.thorax import DigitalThorax
-from tests.training.pairs.hospital_files import PATIENT, ct_files, nuclear, registration, save, turned
+from tests.training.pairs.hospital_files import PATIENT, ct_files, nuclear, pet, registration, save, turned
 from tests.training.pairs.moved_spect import spect_of
 from training.pairs.pair import ClinicalPair, LinkKind, PatientFindings, ProblemCode
 from training.pairs.pairing import find_pairs
@@ -173,3 +173,59 @@ def test_days_between_and_an_unknown_tracer_are_for_a_person(
     dataset.save_as(folder / "nm" / "spect.dcm")
     pair = only_pair(folder)
     assert {problem.code.value for problem in pair.all_problems} == {"TRACER_UNKNOWN", "NOT_CORRECTED", "DAYS_APART"}
+
+
+def test_a_pet_series_is_one_image_and_what_is_left_over_is_told(thorax: DigitalThorax, tmp_path: Path) -> None:
+    uid = thorax.ct.grid.frame_of_reference_uid
+    ct_files(thorax.ct, tmp_path / "ct")
+    other = replace(thorax.ct.source, series_instance_uid="2.25.3.8", frame_of_reference_uid="2.25.76")
+    sop_uids = tuple(f"2.25.3.8.{k}" for k in range(thorax.ct.grid.shape[0]))
+    grid = Grid(thorax.ct.grid.shape, thorax.ct.grid.affine, "2.25.76")
+    ct_files(replace(thorax.ct, grid=grid, source=replace(other, sop_instance_uids=sop_uids)), tmp_path / "other")
+    values, there = spect_of(thorax, Rigid.identity(), frame_uid=uid)
+    for k, each in enumerate(pet(values, there)):
+        save(each, tmp_path / "pet" / f"{k:03d}.dcm")
+    deformable = registration("2.25.9", [])
+    deformable.SOPClassUID = deformable.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.3"
+    save(deformable, tmp_path / "deformable.dcm")
+    (tmp_path / "copy.dcm").write_bytes((tmp_path / "deformable.dcm").read_bytes())
+    (findings,) = find_pairs(tmp_path)
+    (pair,) = findings.pairs
+    assert (pair.link.kind, pair.spect.modality) == (LinkKind.FRAME_OF_REFERENCE, "PT")
+    assert len(pair.spect.files) == there.shape[0]
+    assert pair.ct.frame_of_reference_uid == uid
+    assert {problem.code for problem in pair.all_problems} == {ProblemCode.DAYS_APART}
+    assert codes(findings) == ["NOT_USED"] * 3
+    said = [problem.sentence for problem in findings.problems]
+    assert all(word in line for word, line in zip(("Deformable", "another file", "2.25.3.8"), said, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        ({"SeriesType": ["GATED", "IMAGE"]}, ["NOT_PERFUSION", "NO_PERFUSION"]),
+        ({"SeriesDescription": "Galligas vent"}, ["NOT_PERFUSION", "NO_PERFUSION"]),
+        ({"RescaleSlope": None}, ["PERFUSION_UNUSABLE"]),
+        ({"PixelData": bytes(2 * 5 * 6)}, ["PERFUSION_UNUSABLE"]),
+    ],
+)
+def test_a_pet_that_is_not_taken_is_said_by_its_code(
+    spoil: dict[str, object], expected: list[str], thorax: DigitalThorax, tmp_path: Path
+) -> None:
+    ct_files(thorax.ct, tmp_path / "ct")
+    grid = Grid.axial((4, 5, 6), (5.0, 5.0, 5.0), (1.0, 2.0, 3.0), frame_of_reference_uid="2.25.7")
+    for k, each in enumerate(pet(np.ones(grid.shape), grid)):
+        for keyword, value in spoil.items():
+            setattr(each, keyword, value)
+        save(each, tmp_path / f"pt{k}.dcm")
+    (findings,) = find_pairs(tmp_path)
+    assert (findings.pairs, codes(findings)) == ((), sorted(expected))
+
+
+def test_of_another_patient_nothing_is_looked_at(tmp_path: Path) -> None:
+    _nuclear("2.25.81")(tmp_path)
+    _nuclear("2.25.82", PatientID="ZZCANARY-OTHER")(tmp_path)
+    other, mine = find_pairs(tmp_path, is_wanted=lambda patient_id: patient_id == PATIENT.patient_id)
+    assert (other.patient_id, codes(other)) == ("ZZCANARY-OTHER", ["OTHER_PATIENT"])
+    assert codes(mine) == ["NO_CT"]
+    assert "ZZCANARY" not in other.problems[0].sentence

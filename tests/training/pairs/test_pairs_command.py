@@ -11,7 +11,7 @@ from tests.training.pairs.hospital_files import PATIENT, ct_files, nuclear, regi
 from tests.training.pairs.moved_spect import spect_of
 from training.commands.pairs import app
 from training.pairs.review import accepted_pairs, verdict_on
-from training.store import StudyStore
+from training.store.study_store import StudyStore
 
 MOVEMENT = turned((4, -3, 6), (25, -18, 30))
 

@@ -1,6 +1,7 @@
 """A Spatial Registration object is taken when it says one clear rigid movement, and refused with the reason if not."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from pydicom.dataset import Dataset
 
 from tests.training.pairs.hospital_files import registration, turned
 from training.errors import RegistrationUnusable
+from training.pairs.linking import known_movement
+from training.pairs.pair import LinkKind
 from training.pairs.registration_object import read_registration
 
 MOVEMENT = turned((4, -3, 6), (25.0, -18.0, 30.0))
@@ -71,3 +74,12 @@ def test_what_is_not_rigid_and_clear_is_refused(spoil: Callable[[Dataset], None]
     spoil(dataset)
     with pytest.raises(RegistrationUnusable, match=reason):
         read_registration(dataset, {})
+
+
+def test_frames_that_are_not_named_are_no_link() -> None:
+    said = read_registration(registration("2.25.6", [("2.25.5", MOVEMENT)]), {})
+    assert known_movement("", "", ()).kind is LinkKind.REGISTERED
+    assert known_movement("", "2.25.6", [(Path("a"), said)]).kind is LinkKind.REGISTERED
+    assert known_movement("2.25.5", "", [(Path("a"), said)]).kind is LinkKind.REGISTERED
+    known = known_movement("2.25.5", "2.25.6", [(Path("a"), said), (Path("b"), said)])
+    assert (known.kind, known.registration, len(known.others)) == (LinkKind.REGISTRATION_OBJECT, Path("a"), 1)

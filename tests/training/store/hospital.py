@@ -14,7 +14,7 @@ from inference.volumes import CtVolume, SeriesReference
 from training.insilico.spect.nuclear_instance import nuclear_instance
 from training.insilico.spect.spect_protocol import CONVENTIONAL, SpectMethod
 from training.insilico.spect.spect_volume import SpectVolume
-from training.store import PairFiles, StoredLink
+from training.store.stored_pair import PairFiles, StoredLink
 
 ROOT = "1.2.826.0.1.3680043.8.498.7777"
 SLICES = 3
@@ -71,7 +71,10 @@ class HospitalPatient:
         dataset.PatientID, dataset.PatientName = self.patient_id, self.name
         dataset.PatientBirthDate = self.birth_date
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = self.uid(1), self.uid(7)
-        dataset.Modality, dataset.ContentLabel = "REG", "ZZCANARY"
+        dataset.Modality, dataset.ContentLabel, dataset.ContentDescription = "REG", "ZZCANARY", "ZZCANARY"
+        dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = "20210317"
+        dataset.StudyTime = dataset.ContentTime = "081533"
+        dataset.Manufacturer, dataset.BodyPartExamined, dataset.Laterality = "Philips ZZCANARY", "CHEST", ""
         dataset.FrameOfReferenceUID = self.uid(3)
         fixed = _moving(self.uid(3), np.eye(4), (CTImageStorage, [self.uid(9, k) for k in range(SLICES)]))
         moving = _moving(self.uid(4), MOVED, (UID("1.2.840.10008.5.1.4.1.1.20"), [self.uid(6)]))
@@ -125,6 +128,9 @@ def _moving(frame: str, matrix: np.ndarray, images: tuple[UID, list[str]]) -> Da
     movement.FrameOfReferenceTransformationMatrixType = "RIGID"
     movement.FrameOfReferenceTransformationMatrix = [float(value) for value in matrix.ravel()]
     step.MatrixSequence = Sequence([movement])
+    kind = Dataset()
+    kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning = "125024", "DCM", "ZZCANARY"
+    step.RegistrationTypeCodeSequence = Sequence([kind])
     item.MatrixRegistrationSequence = Sequence([step])
     return item
 

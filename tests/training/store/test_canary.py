@@ -22,13 +22,18 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEGLSLossless
 
 from inference.ct.series import read_ct_files
+from inference.geometry import Grid
 from tests.conformance.validators import dciodvfy
+from tests.training.pairs.hospital_files import pet
 from tests.training.store.hospital import IDENTITY, MOVED, ROOT, HospitalPatient, hybrid, registered, saved
 from training.nuclear_image import read_nuclear_image
-from training.store import StoredLink, StudyStore
+from training.pairs.perfusion_image import read_perfusion
+from training.pairs.registration_object import read_registration
 from training.store.deidentification import deidentified
-from training.store.kept_attributes import KEPT, Rule
+from training.store.kept_attributes import KEPT, OF_REGISTRATION, Rule
 from training.store.pseudonyms import Pseudonyms
+from training.store.stored_pair import StoredLink
+from training.store.study_store import StudyStore
 
 PATIENT = HospitalPatient()
 NUMBER = 19330303
@@ -156,7 +161,7 @@ def test_nothing_is_left_that_is_not_on_the_list(filled: StudyStore) -> None:
         "PatientName", "PatientID", "InstanceNumber", "PatientIdentityRemoved", "DeidentificationMethod",
         "Manufacturer",
         "DeidentificationMethodCodeSequence", "LongitudinalTemporalInformationModified", "PixelData", "CodeValue",
-        "CodingSchemeDesignator", "CodeMeaning", "Radiopharmaceutical",
+        "CodingSchemeDesignator", "CodeMeaning", "Radiopharmaceutical", *OF_REGISTRATION,
     }  # fmt: skip
     empty = set()
     (pair,) = filled.pairs()
@@ -167,7 +172,7 @@ def test_nothing_is_left_that_is_not_on_the_list(filled: StudyStore) -> None:
     assert empty == {
         "Manufacturer", "AcquisitionNumber",
         "AccessionNumber", "PatientBirthDate", "PatientSex", "PositionReferenceIndicator", "ReferringPhysicianName",
-        "SeriesNumber", "StudyID", "StudyTime",
+        "SeriesNumber", "StudyID", "StudyTime", "ContentDescription",
     }  # fmt: skip
     assert dcmread(pair.ct[0]).PatientID == pair.patient
 
@@ -233,6 +238,58 @@ def test_links_resolve_inside_the_store_and_lead_nowhere_outside(tmp_path: Path)
         assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
 
 
+def test_a_registration_moves_as_it_did(tmp_path: Path) -> None:
+    """Read by the program that reads the hospital's."""
+    files = registered(PATIENT, tmp_path / "hospital")
+    pair = StudyStore.create(tmp_path / "store").take(files, by="Ann")
+    for named, registration, nuclear in (
+        (files.ct[0], files.registration, files.nuclear[0]),
+        (pair.ct[0], pair.registration, pair.nuclear[0]),
+    ):
+        ct, spect, link = (dcmread(path) for path in (named, nuclear, registration))
+        moved = read_registration(link, {}).link(spect.FrameOfReferenceUID, ct.FrameOfReferenceUID)
+        assert moved is not None
+        assert moved.matrix == pytest.approx(MOVED)
+
+
+def test_a_pet_is_read_from_the_store_as_from_the_hospital_and_names_nobody(tmp_path: Path) -> None:
+    grid = Grid.axial((5, 9, 11), (4.0, 4.4, 4.2), (-20.0, -20.0, 25.0), frame_of_reference_uid=PATIENT.uid(3))
+    slices = pet(np.random.default_rng(3).random((5, 9, 11)), grid)
+    for each in slices:
+        each.PatientID, each.PatientName, each.PatientBirthDate = PATIENT.patient_id, PATIENT.name, PATIENT.birth_date
+    store = StudyStore.create(tmp_path / "store")
+    with disable_value_validation():
+        slices = [planted(each) for each in slices]
+        link = StoredLink("frame-of-reference", IDENTITY)
+        files = saved(PATIENT.ct(), slices, None, link, tmp_path / "hospital")
+    pair = store.take(files, by="Ann")
+    source, stored = read_perfusion(files.nuclear), read_perfusion(pair.nuclear)
+    assert np.array_equal(stored.values, source.values)
+    assert np.array_equal(stored.grid.affine, source.grid.affine)
+    content = store_bytes(store.folder)
+    assert found(content) == []
+    assert b"2.25.91" not in content
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("Tc99m-MAA ZZCANARY", "Tc-99m MAA"),
+        ("Macroaggregated albumin, Tc99m", "Tc-99m MAA"),
+        ("[68Ga]Ga MAA", "Ga-68 MAA"),
+        ("MAA of ZZCANARY", "MAA"),
+        ("Technegas", None),
+    ],
+)
+def test_a_tracer_of_perfusion_is_kept_by_its_nuclide(written: str, kept: str | None, tmp_path: Path) -> None:
+    source = PATIENT.spect()
+    source.RadiopharmaceuticalInformationSequence[0].Radiopharmaceutical = written
+    Pseudonyms.make_key(tmp_path / "key")
+    pseudonyms = Pseudonyms.from_file(tmp_path / "key", store=tmp_path / "store")
+    stored = deidentified(source, None, "P1", pseudonyms, number=1)
+    assert stored.RadiopharmaceuticalInformationSequence[0].get("Radiopharmaceutical") == kept
+
+
 def test_dates_move_by_one_number_of_days_for_a_patient(tmp_path: Path) -> None:
     later = PATIENT.spect()
     later.SeriesDate = "20210320"
@@ -262,9 +319,12 @@ def test_the_ct_of_the_store_is_read_as_the_hospitals_is(tmp_path: Path, monkeyp
     assert [dcmread(path).InstanceNumber for path in pair.ct] == list(range(1, 17))
 
 
-def test_a_validator_finds_no_error(filled: StudyStore) -> None:
+def test_a_validator_finds_no_error(filled: StudyStore, tmp_path: Path) -> None:
     (pair,) = filled.pairs()
     assert [dciodvfy(path) for path in (pair.ct[1], pair.nuclear[0])] == [[], []]
+    pair = StudyStore.create(tmp_path / "store").take(registered(PATIENT, tmp_path / "hospital"), by="Ann")
+    assert pair.registration is not None
+    assert dciodvfy(pair.registration) == []
 
 
 def test_only_attributes_on_the_list_keep_numbers() -> None:

@@ -10,7 +10,8 @@ from pydicom.uid import EnhancedCTImageStorage
 
 from tests.training.store.hospital import IDENTITY, MOVED, HospitalPatient, hybrid, registered, saved
 from training.errors import PairRefused
-from training.store import PairFiles, StoredLink, StudyStore
+from training.store.stored_pair import PairFiles, StoredLink
+from training.store.study_store import StudyStore
 
 PATIENT = HospitalPatient()
 HYBRID = StoredLink("frame-of-reference", IDENTITY)
@@ -50,6 +51,8 @@ def with_tag(keyword: str, value: object) -> Callable[[Dataset], None]:
         (with_tag("ImagePositionPatient", None), "UNFIT_OBJECT"),
         (with_tag("SamplesPerPixel", 3), "UNFIT_OBJECT"),
         (with_tag("HighBit", 14), "UNFIT_OBJECT"),
+        (with_tag("RescaleType", "ED"), "UNFIT_OBJECT"),
+        (with_tag("ModalityLUTSequence", [Dataset()]), "UNFIT_OBJECT"),
         (with_tag("PixelData", b"12"), "UNREADABLE"),
     ],
 )

@@ -19,8 +19,8 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 
 from tests.training.store.hospital import ROOT, HospitalPatient, registered
-from training.store import StudyStore
 from training.store.kept_attributes import EMPTY, KEPT, Rule
+from training.store.study_store import StudyStore
 
 
 def keywords(*names: str) -> set[str]:

@@ -13,7 +13,13 @@ import pytest
 
 from tests.training.store.hospital import IDENTITY, HospitalPatient, hybrid, registered, saved
 from training.errors import PairRefused, StoreBusy, StoreUnusable
-from training.store import PairFiles, StoredLink, StudyStore, study_store
+from training.store import study_store
+from training.store.opt_outs import OptedOut
+from training.store.pseudonyms import Pseudonyms
+from training.store.shelf import Shelf
+from training.store.store_lock import writing
+from training.store.stored_pair import PairFiles, StoredLink
+from training.store.study_store import StudyStore
 
 ONE, TWO = HospitalPatient(), HospitalPatient(2, "ID-2", "Other^Person", "19501112")
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -120,6 +126,27 @@ def test_one_patient_under_two_ids_is_found(
     assert refused(store, hybrid(impostor, tmp_path / "impostor")) == "SAME_PATIENT_OTHER_ID"
 
 
+def test_two_persons_under_one_id_are_found_and_a_new_name_is_none(
+    store: StudyStore, one: PairFiles, tmp_path: Path
+) -> None:
+    first = store.take(one, by="Ann")
+    married = HospitalPatient(5, name="New^Name", seed=51)
+    assert store.take(hybrid(married, tmp_path / "married"), by="Ann").patient == first.patient
+    other = HospitalPatient(6, name="Other^Person", birth_date="19330304", seed=52)
+    assert refused(store, hybrid(other, tmp_path / "other")) == "TWO_PATIENTS"
+    unknown = HospitalPatient(7, birth_date="", seed=53)
+    store.take(hybrid(unknown, tmp_path / "unknown"), by="Ann")
+    births = [pair.manifest.birth for pair in store.pairs()]
+    assert sorted(map(bool, births)) == [False, True, True]
+    assert len(set(births)) == 2
+
+
+def test_equal_birth_dates_of_two_patients_cannot_be_seen(store: StudyStore, one: PairFiles, tmp_path: Path) -> None:
+    store.take(one, by="Ann")
+    store.take(hybrid(replace(TWO, birth_date=ONE.birth_date), tmp_path / "twin"), by="Ann")
+    assert len({pair.manifest.birth for pair in store.pairs()}) == 2
+
+
 def test_slices_of_air_alone_make_no_two_patients_one(store: StudyStore, one: PairFiles, two: PairFiles) -> None:
     assert store.take(one, by="Ann").manifest.of("ct")[0].pixels_sha256 == ""
     store.take(two, by="Ann")  # has the same slice of air
@@ -127,11 +154,86 @@ def test_slices_of_air_alone_make_no_two_patients_one(store: StudyStore, one: Pa
 
 def test_who_opted_out_goes_and_does_not_come_back(store: StudyStore, one: PairFiles, two: PairFiles) -> None:
     taken, kept = store.take(one, by="Ann"), store.take(two, by="Ann")
-    assert store.opt_out([" zzcanary-id-1 ", ""], by="Ben") == (taken.patient,)
+    assert store.opt_out([" zzcanary-id-1 ", ""], by="Ben") == (OptedOut(taken.patient, 1),)
     assert [pair.name for pair in store.pairs()] == [kept.name]
     assert not taken.folder.exists()
     assert refused(store, one) == "OPTED_OUT"
     assert b"zzcanary" not in b"".join(path.read_bytes() for path in store.folder.glob("*.json*")).lower()
+
+
+@pytest.mark.parametrize(("listed", "comes"), [("47", "0047"), ("0047", "47"), ("00047", "0047"), ("0", "000")])
+def test_leading_zeros_that_a_spreadsheet_dropped_let_nobody_in(
+    store: StudyStore, listed: str, comes: str, tmp_path: Path
+) -> None:
+    files = hybrid(replace(TWO, patient_id=comes), tmp_path / "files")
+    other = StudyStore.create(tmp_path / "other")
+    other.opt_out([listed], by="Ben")
+    assert refused(other, files) == "OPTED_OUT"
+    store.take(files, by="Ann")
+    assert store.opt_out([listed, "4 7", "A47"], by="Ben")[0] == OptedOut(store.pseudonym(listed), 1)
+    assert store.pairs() == ()
+    assert refused(StudyStore.open(store.folder), files) == "OPTED_OUT"
+    store.take(hybrid(replace(TWO, patient_id="470"), tmp_path / "another"), by="Ann")
+
+
+def test_who_opted_out_stays_out_when_the_list_is_lost(store: StudyStore, one: PairFiles, two: PairFiles) -> None:
+    store.take(one, by="Ann")
+    store.opt_out(["ZZCANARY-ID-1"], by="Ben")
+    store.opt_out(["ZZCANARY-ID-1"], by="Ben")
+    path = store.folder / "opted-out.json"
+    whole = path.read_bytes()
+    path.unlink()
+    (told,) = store.verify()
+    assert "opted out, and opted-out.json does not say so" in told
+    with pytest.raises(PairRefused, match="OPTED_OUT"):
+        store.take(one, by="Ann")
+    assert path.read_bytes() == whole  # by the audit
+    assert [line["event"] for line in store.audit().lines].count("opted-out") == 1
+    for damaged in ("{", '{"P1": 1}', "[1]"):
+        path.write_text(damaged)
+        assert store.verify() == ("opted-out.json is damaged: remove it, the audit knows who opted out",)
+        for act in (store.pairs, store.opted_out, lambda: store.take(two, by="Ann")):
+            with pytest.raises(StoreUnusable, match=r"opted-out\.json is damaged"):
+                act()
+
+
+def test_a_patient_can_leave_although_a_manifest_is_damaged(store: StudyStore, one: PairFiles, two: PairFiles) -> None:
+    pair, other = store.take(one, by="Ann"), store.take(two, by="Ann")
+    (pair.folder / "pair.json").write_text("{")
+    assert store.opt_out(["ID-2"], by="Ben") == (OptedOut(other.patient, 1),)
+    assert store.remove(pair.patient, by="Ben") == 1
+    assert (store.pairs(), store.verify()) == ((), ())
+
+
+def test_only_its_owner_can_read_a_store(tmp_path: Path, two: PairFiles) -> None:
+    before = os.umask(0)
+    try:
+        (tmp_path / "store").mkdir(mode=0o777)
+        store = StudyStore.create(tmp_path / "store")
+        pair = store.take(two, by="Ann")
+        store.record("accepted", pair.name, by="Eve", words={}, note="lies well")
+        store.opt_out(["47"], by="Ben")
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+    everything = [*tmp_path.rglob("*")]
+    assert len(everything) > 15
+    for path in everything:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+    assert store.verify() == ()
+    pair.ct[0].chmod(0o640)
+    pair.folder.chmod(0o750)
+    assert store.verify() == (f"others may read 2 files or folders: chmod -R go= {store.folder}",)
+
+
+def test_what_is_none_of_the_stores_is_seen(store: StudyStore, two: PairFiles, tmp_path: Path) -> None:
+    pair = store.take(two, by="Ann")
+    (store.folder / "names.csv").touch(mode=0o600)
+    shutil.copy(pair.ct[0], tmp_path / "elsewhere.dcm")
+    pair.ct[0].unlink()
+    pair.ct[0].symlink_to(tmp_path / "elsewhere.dcm")
+    link = pair.ct[0].relative_to(store.folder)
+    assert store.verify() == ("names.csv is no part of a store: take it out", f"{link} is a link")
 
 
 def test_who_opted_out_before_never_comes_in(store: StudyStore, one: PairFiles) -> None:
@@ -170,6 +272,9 @@ def test_sentences_do_not_come_into_the_audit(store: StudyStore, one: PairFiles)
     pair = store.take(one, by="Ann")
     with pytest.raises(ValueError, match="codes"):
         store.record("rejected", pair.name, by="Eve", words={"reason": "Mr Smith moved"})
+    for own in ("taking", "taken", "removed", "opted-out"):
+        with pytest.raises(ValueError, match="the store itself"):
+            store.record(own, pair.name, by="Eve", words={})
     with pytest.raises(StoreUnusable, match="no pair"):
         store.record("rejected", "P00-1", by="Eve", words={})
 
@@ -246,7 +351,7 @@ def killed_at(folder: Path, files: PairFiles, event: str, act: str) -> int:
 
 @pytest.mark.parametrize(
     ("event", "act", "left"),
-    [("taking", "before", 0), ("taking", "after", 0), ("taken", "before", 1), ("removed", "after", 1)],
+    [("taking", "before", 0), ("taking", "after", 0), ("taken", "before", 1), ("removed", "after", 0)],
 )
 def test_after_kill_9_a_pair_is_there_or_not(
     store: StudyStore, one: PairFiles, two: PairFiles, event: str, act: str, left: int
@@ -259,9 +364,28 @@ def test_after_kill_9_a_pair_is_there_or_not(
     assert not list((store.folder / "pairs").glob(".making/*"))
 
 
+def test_a_pair_that_goes_while_others_are_read_is_left_out(store: StudyStore, one: PairFiles, two: PairFiles) -> None:
+    taken = sorted((store.take(files, by="Ann") for files in (one, two)), key=lambda pair: pair.name)
+    reading = Shelf(store.folder / "pairs").pairs()
+    assert next(reading).name == taken[0].name
+    store.remove(taken[1].patient, by="Ben")
+    assert list(reading) == []
+
+
+def test_a_key_is_never_made_in_place_of_another_one(store: StudyStore) -> None:
+    key = store.folder.with_name("store.key")
+    before = key.read_bytes()
+    with pytest.raises(FileExistsError):
+        Pseudonyms.make_key(key)
+    assert key.read_bytes() == before
+    assert [path.name for path in key.parent.glob(".*")] == []
+
+
 def test_two_do_not_write_at_once(store: StudyStore, one: PairFiles) -> None:
-    with store._locked(), pytest.raises(StoreBusy):
-        StudyStore.open(store.folder).take(one, by="Ann")
+    store.patience_s = 0.0
+    with writing(store.folder, patience_s=0.0), pytest.raises(StoreBusy):
+        store.take(one, by="Ann")
+    store.take(one, by="Ann")
 
 
 def test_a_store_is_opened_with_its_own_key_only(store: StudyStore, tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def whole_folder(destination: Path) -> Iterator[Path]:
     try:
         yield folder
         for path in [*folder.rglob("*"), folder]:
-            _bring_to_disk(path)
+            bring_to_disk(path)
         if destination.exists():
             destination.rename(workshop / f"old.{uuid.uuid4().hex}")
         folder.rename(destination)
-        _bring_to_disk(destination.parent)
+        bring_to_disk(destination.parent)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -55,14 +55,19 @@ def write_whole(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         part.write_bytes(content)
-        _bring_to_disk(part)
+        bring_to_disk(part)
         part.rename(path)
-        _bring_to_disk(path.parent)
+        bring_to_disk(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _bring_to_disk(path: Path) -> None:
+def bring_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: the file system refuses.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
