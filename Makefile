@@ -28,7 +28,7 @@ demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structur
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
 
 test: $(VENV)/installed-test $(VENV)/pytomography $(VIEWERS)  ## Run the tests, as many files at a time as WORKERS.
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-totalsegmentator: $(VENV)/installed-test $(VENV)/totalsegmentator  ## The third lobe engine beside TotalSegmentator itself.
 	$(BIN)/python -m pytest -q -s tests/inference/totalsegmentator/test_beside_the_original.py
