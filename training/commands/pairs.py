@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from training.commands.errors_told import ErrorsTold
+from training.commands.store_options import By, Key, StoreFolder
 
 if TYPE_CHECKING:
     from training.pairs.importing import ImportedPatient
@@ -20,9 +21,6 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
-StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the study store.", file_okay=False)]
-Key = Annotated[Path | None, typer.Option("--key", help="Key of the store; without it, beside the store as STORE.key.")]
-By = Annotated[str, typer.Option("--by", help="Name of the person who does it; the store's audit keeps it.")]
 PairNames = Annotated[
     list[str], typer.Argument(metavar="PAIR", help="Names of one pair or more, as `pairs list` shows them.")
 ]

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from training.commands.errors_told import ErrorsTold
+from training.commands.store_options import By, Key, StoreFolder
 
 if TYPE_CHECKING:
     from training.pairs.review import Verdict
@@ -24,9 +25,6 @@ app = typer.Typer(
 )
 console = Console(highlight=False)
 
-StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the study store.", file_okay=False)]
-Key = Annotated[Path | None, typer.Option("--key", help="Key of the store; without it, beside the store as STORE.key.")]
-By = Annotated[str, typer.Option("--by", help="Name of the person who does it; the store's audit keeps it.")]
 PSEUDONYM = "P[0-9a-f]{12}"
 AFTERWARDS = (
     "Not touched: prepared cases in folders of training runs, models trained before, backups. See docs/retraining.md."
