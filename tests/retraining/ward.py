@@ -27,8 +27,8 @@ from inference.models.signature import make_key_pair
 from tests.peers import Orthanc, free_port, orthanc
 from tests.running_node import RunningNode
 from tests.stand_in_models import density_files, passing_evaluation, stand_in_bundle
-from tests.training.conftest import ROOT, perfnode
 from tests.training.pairs.hospital_files import registration, turned
+from tests.training.small_cohort import make_cohort
 from training.pairs.rigid import Rigid
 
 PAIRED = tuple(f"INSILICO-{name}-00{k}" for name, count in (("LC", 5), ("NC", 5)) for k in range(1, count + 1))
@@ -50,19 +50,13 @@ STORE_KEY = "06" * 32
 
 def make_patients(folder: Path) -> Path:
     """All patients as a cohort; some seconds."""
-    text = (ROOT / "configs" / "cohort" / "tiny.toml").read_text()
-    for old, new in (
+    return make_cohort(
+        folder,
         ("non_cancer = 2", "non_cancer = 8"),
         ("lung_cancer = 1", "lung_cancer = 5"),
         ("spacing_mm = 5.0", "spacing_mm = 7.0"),
         ("seed = 7", "seed = 11"),
-    ):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    (folder / "plan.toml").write_text(text)
-    made = perfnode("cohort", "make", "--config", folder / "plan.toml", "--out", folder / "cohort", "--workers", 2)
-    assert made.returncode == 0, made.stderr
-    return folder / "cohort"
+    )
 
 
 def fill_archive(archive: Orthanc, cohort: Path, scratch: Path) -> None:

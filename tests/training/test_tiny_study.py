@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.training.conftest import ROOT, perfnode
+from tests.training.small_cohort import make_cohort
 from tests.training.small_study import write_recipe
 from training.jobs import Result, read_record
 
@@ -22,15 +23,12 @@ BIG = "pretraining/small/seed5"
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("eight")
-    text = (ROOT / "configs" / "cohort" / "tiny.toml").read_text()
-    for old, new in (("non_cancer = 2", "non_cancer = 4"), ("lung_cancer = 1", "lung_cancer = 4")):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    (folder / "plan.toml").write_text(text.replace("spacing_mm = 5.0", "spacing_mm = 7.0"))
-    made = perfnode("cohort", "make", "--config", folder / "plan.toml", "--out", folder / "cohort", "--workers", 2)
-    assert made.returncode == 0, made.stderr
-    return folder / "cohort"
+    return make_cohort(
+        tmp_path_factory.mktemp("eight"),
+        ("non_cancer = 2", "non_cancer = 4"),
+        ("lung_cancer = 1", "lung_cancer = 4"),
+        ("spacing_mm = 5.0", "spacing_mm = 7.0"),
+    )
 
 
 @pytest.fixture(scope="module")

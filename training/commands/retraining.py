@@ -16,7 +16,7 @@ from training.commands.crew import crew
 from training.commands.errors_told import errors_told
 
 if TYPE_CHECKING:
-    from training.job_runner import Standing
+    from training.job_runner import Order, Standing
     from training.retraining.retraining import Retraining
 
 console = Console(highlight=False)
@@ -86,7 +86,6 @@ def train(
     """
     from training.commands.making_progress import MakingProgress
     from training.commands.retraining_words import print_cost, print_plan, print_prepared
-    from training.commands.running_progress import RunningProgress, print_outcome
     from training.insilico.files.workers import affordable_workers
     from training.job_runner import Order
     from training.retraining.retraining import Retraining
@@ -108,16 +107,29 @@ def train(
         prepared = run.prepare(workers=workers, redo=redo, found=lambda kept, _: making.found(kept), tell=making.tell)
     print_prepared(stderr, prepared)
     order = Order(at_once, ("--device", device), threads=threads, stop_after_s=stop_after)
-    with RunningProgress(stderr) as shown, _curves(run, stderr, wanted=tensorboard) as curves:
+    _run_jobs(run, order, out, curves=tensorboard)
+    _export(run, out, key=key, version=version, signer=signer)
+
+
+def _run_jobs(run: "Retraining", order: "Order", out: Path, *, curves: bool) -> None:
+    """Train all networks and say how it ended; the command ends here unless all are done."""
+    from training.commands.running_progress import RunningProgress, print_outcome
+
+    stderr = Console(stderr=True, highlight=False)
+    with RunningProgress(stderr) as shown, _curves(run, stderr, wanted=curves) as draw_curves:
 
         def tell(standing: "Standing") -> None:
             shown.tell(standing)
-            curves()
+            draw_curves()
 
         outcome = run.train(order, tell)
     print_outcome(console, out, outcome)
     if outcome.failed or outcome.left:
         raise typer.Exit(1 if outcome.failed else 75)
+
+
+def _export(run: "Retraining", out: Path, *, key: Path | None, version: str, signer: str) -> None:
+    """Write the signed bundle and say what it is."""
     from training.retraining.site_bundle import export_site_bundle  # loads torch
 
     manifest = export_site_bundle(run, key=key, version=version, signer=signer)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.training.conftest import ROOT, perfnode
+from tests.training.small_cohort import make_cohort
 from training.folds import part_of
 from training.insilico.files.patient_files import PatientFolder
 from training.pairs.review import decide
@@ -15,22 +15,15 @@ from training.store.study_store import StudyStore
 NAMES = tuple(f"{letters}-{number:03d}" for letters in ("LC", "NC") for number in (1, 2, 3))
 
 
-def make_cohort(folder: Path) -> Path:
-    """The six patients as DICOM, by the command."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = (ROOT / "configs" / "cohort" / "tiny.toml").read_text()
-    for old, new in (
+def make_patients(folder: Path) -> Path:
+    """The six patients as DICOM."""
+    return make_cohort(
+        folder,
         ("non_cancer = 2", "non_cancer = 3"),
         ("lung_cancer = 1", "lung_cancer = 3"),
         ("spacing_mm = 5.0", "spacing_mm = 6.0"),
         ("territories = 150", "territories = 120"),
-    ):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    (folder / "plan.toml").write_text(text)
-    made = perfnode("cohort", "make", "--config", folder / "plan.toml", "--out", folder / "cohort", "--workers", 2)
-    assert made.returncode == 0, made.stderr
-    return folder / "cohort"
+    )
 
 
 def make_store(cohort: Path, folder: Path) -> StudyStore:

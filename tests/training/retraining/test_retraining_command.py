@@ -19,7 +19,7 @@ from inference.models.bundle import ModelBundle, read_bundle
 from inference.models.evaluation import Evaluation
 from inference.models.signature import read_trusted_keys
 from tests.training.retraining.small_start import write_network, write_recipe, write_start
-from tests.training.retraining.small_store import NAMES, make_cohort, make_store
+from tests.training.retraining.small_store import NAMES, make_patients, make_store
 from training.case_files import case_file, read_case
 from training.case_preparation import prepared_case
 from training.commands.retraining import compare, evaluate, train
@@ -66,7 +66,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("site")
-    store = make_store(make_cohort(folder / "made"), folder / "store")
+    store = make_store(make_patients(folder / "made"), folder / "store")
     write_recipe(folder / "recipe")
     return Site(folder, store, write_start(folder / "start", key=folder / "key.pem"))
 
