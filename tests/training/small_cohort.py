@@ -6,7 +6,12 @@ from tests.training.conftest import ROOT, perfnode
 
 
 def make_cohort(folder: Path, *changes: tuple[str, str]) -> Path:
-    """Patients as DICOM, by the command; `changes` are texts of the tiny plan, each there once, and what to put there."""
+    """Patients as DICOM, by the command.
+
+    Args:
+        folder: made if absent.
+        changes: texts of the tiny plan, each there once, and what to put there.
+    """
     plan = (ROOT / "configs" / "cohort" / "tiny.toml").read_text()
     for old, new in changes:
         assert plan.count(old) == 1, old
