@@ -15,7 +15,7 @@ from inference.models.signature import TrustedKeys, key_id, read_trusted_keys
 SHIPPED_MODEL = "insilico-perfusion"
 """Folder under `configs/models`, and name of the model."""
 
-PROJECT_KEYS = ("bd4c53eb98285ab27aedb155a8535841b4f3979a4b2c59f5f5f689cf5c05a18e",)
+PROJECT_KEYS = ("14453983871e3b7e8bf834c9a66f5a0e4d132844aad8e932f63c77aace23ce8f",)
 """Public keys of this project, 32 bytes each in hexadecimal. Retired keys stay, for models that were signed with them;
 a key that was lost to somebody else is taken out."""
 
