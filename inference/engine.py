@@ -74,7 +74,7 @@ class EngineSettings:
     """Slices per step of lungmask; None for what is fastest on the device. More takes more memory."""
     model_store: Path | None = None
     """Folder of the model store, for weights that no path names; None for none."""
-    perfusion: Literal["bundle", "densitometric", "network"] = "densitometric"
+    perfusion: Literal["bundle", "densitometric", "network"] = "bundle"
     """`bundle` is a signed model bundle, `network` a bare network, both from `model_folder`; `densitometric` is the
     baseline without weights."""
     model_folder: Path | None = None

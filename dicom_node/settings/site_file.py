@@ -213,7 +213,7 @@ class InferenceSection(Section):
     r231_weights: Path | None = None
     ltrclobes_weights: Path | None = None
     lungmask_precision: Literal["exact", "fast"] = "exact"
-    perfusion: Literal["bundle", "densitometric", "network"] = "densitometric"
+    perfusion: Literal["bundle", "densitometric", "network"] = "bundle"
     model_folder: Path | None = None
     trusted_keys: list[Path] = []
     device: Literal["auto", "cpu", "cuda"] = "auto"
