@@ -3,7 +3,20 @@
 import typer
 import typer.main
 
-from dicom_node.commands import audit, cases, commissioning, fetch, health, keeping, models, node, peers, rooms, rules
+from dicom_node.commands import (
+    audit,
+    cases,
+    commissioning,
+    fetch,
+    health,
+    keeping,
+    models,
+    node,
+    peers,
+    rooms,
+    rules,
+    web,
+)
 
 app = typer.Typer(
     name="perfnode",
@@ -23,6 +36,7 @@ for command in (
 app.add_typer(rules.app, name="rules")
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
+app.add_typer(web.app, name="web")
 app.command()(health.health)
 app.add_typer(health.app, name="alerts")
 rooms.add_rooms(app, frozenset(typer.main.get_group(app).commands))

@@ -26,6 +26,17 @@
     ├─ CaseNotRemovable                    a case that has not arrived everywhere, or that somebody works on
     ├─ BackupError                         a backup could not be made, is not whole, or must not be restored here
     ├─ NothingHeld                         nothing of the case waits for a person
+    ├─ CaseChanged                         the case is not any more as the person who decides saw it
+    ├─ ReasonMissing                       a decision that needs a reason has none
+    ├─ TextTooLong                         a reason, or what a planner says, is longer than is kept
+    ├─ ChoiceRefused                       a case cannot be made anew with this model or this function rule
+    ├─ AccountRefused                      an account of the page cannot be made or changed so
+    ├─ UnknownAccount                      the page has no account of that name
+    ├─ SignInRefused                       name and password do not fit, or the person has no role here
+    ├─ SignInTooOften                      too many tries in a short time; later again
+    ├─ ProviderAway                        the OpenID provider cannot be asked
+    ├─ RequestRefused                      a request that did not come from a form of the page, or is too old
+    ├─ PortInUse                           somebody else listens where the page should; stops the start
     ├─ UnknownDestination                  nothing of the case was on its way to that destination
     ├─ UnknownSeries                       no series of that key waits or was put aside
     ├─ ArchiveError                        asking an archive, or fetching from it
@@ -418,6 +429,125 @@ class NothingHeld(NodeError):
     def __init__(self, case_id: str) -> None:
         self.case_id = case_id
         super().__init__(f"Nothing of the case {case_id} waits for a person.")
+
+
+class CaseChanged(NodeError):
+    """Something happened to a case between what a person saw and what they decided; nothing was done."""
+
+    code = "CASE_CHANGED"
+    permanent = True
+
+    def __init__(self, case_id: str) -> None:
+        self.case_id = case_id
+        super().__init__(f"The case {case_id} has changed since it was shown; nothing was done. Look at it again.")
+
+
+class ReasonMissing(NodeError):
+    """A decision was to be made without saying why."""
+
+    code = "REASON_MISSING"
+    permanent = True
+
+    def __init__(self, action: str) -> None:
+        self.action = action
+        super().__init__(f"To {action} a case needs a reason; nothing was done.")
+
+
+class TextTooLong(NodeError):
+    """What a person wrote is longer than is kept; it is never cut."""
+
+    code = "TEXT_TOO_LONG"
+    permanent = True
+
+    def __init__(self, found: int, limit: int) -> None:
+        self.found = found
+        self.limit = limit
+        super().__init__(f"The text has {found} characters; at most {limit} are kept. Nothing was done.")
+
+
+class ChoiceRefused(NodeError):
+    """A person chose a model or a function rule that this node cannot use."""
+
+    code = "CHOICE_REFUSED"
+    permanent = True
+
+    def __init__(self, what: str, reason: str) -> None:
+        self.what = what
+        self.reason = reason
+        super().__init__(f"{what} cannot be used to make a case anew: {reason}. Nothing was done.")
+
+
+class AccountRefused(NodeError):
+    """An account of the page cannot be made or changed in this way."""
+
+    code = "ACCOUNT_REFUSED"
+    permanent = True
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The account was left as it is: {reason}.")
+
+
+class UnknownAccount(NodeError):
+    """The page has no account of that name."""
+
+    code = "UNKNOWN_ACCOUNT"
+    permanent = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"There is no account {name}.")
+
+
+class SignInRefused(NodeError):
+    """Somebody could not sign in; what was wrong is not told, so that nobody learns which names there are."""
+
+    code = "SIGN_IN_REFUSED"
+    permanent = True
+
+
+class SignInTooOften(NodeError):
+    """Too many tries to sign in; the next one is looked at after a while."""
+
+    code = "SIGN_IN_TOO_OFTEN"
+
+    def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__(f"Too many tries to sign in. Try again in {max(1, round(wait_s / 60))} min.")
+
+
+class ProviderAway(NodeError):
+    """The OpenID provider does not answer, or not as one."""
+
+    code = "PROVIDER_AWAY"
+
+    def __init__(self) -> None:
+        super().__init__("The OpenID provider cannot be asked now. Try again later.")
+
+
+class RequestRefused(NodeError):
+    """A request that changes something carries no token of the page, or comes from another site."""
+
+    code = "REQUEST_REFUSED"
+    permanent = True
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Nothing was done: {reason}.")
+
+
+class PortInUse(NodeError):
+    """Somebody else listens on the port of the page, or it may not be used."""
+
+    code = "PORT_IN_USE"
+    permanent = True
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        self.host = host
+        self.port = port
+        super().__init__(
+            f"The page cannot listen on {host} port {port}: {reason}. [web].port of the site file says where."
+        )
 
 
 class DeliveryError(NodeError):

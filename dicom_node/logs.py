@@ -12,14 +12,16 @@ import warnings
 import structlog
 
 from dicom_node.log_faults import log_every_fault, without_foreign_words, without_texts
+from dicom_node.recent_log import RecentLog, RecentLogHandler
 
 
-def configure_logs(level: str, form: str) -> None:
+def configure_logs(level: str, form: str, recent: RecentLog | None = None) -> None:
     """Send all logs of this process, and what ends it or a thread of it, to standard error.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
         form: `json`, `text`, or `auto` for text on a terminal and JSON elsewhere.
+        recent: gets the same as JSON, for whoever looks at the newest lines.
     """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -38,15 +40,12 @@ def configure_logs(level: str, form: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, without_foreign_words],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-            use_get_message=False,
-        )
-    )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers[0].setFormatter(_formatter(shared, renderer))
+    if recent is not None:
+        handlers.append(RecentLogHandler(recent))
+        handlers[1].setFormatter(_formatter(shared, structlog.processors.JSONRenderer()))
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
     logging.getLogger("dicom_node").setLevel(level.upper())
     # The engine adds a handler of its own, which prints texts of exceptions, to a logger that has none.
     logging.getLogger("dbos").addHandler(logging.NullHandler())
@@ -55,3 +54,13 @@ def configure_logs(level: str, form: str) -> None:
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     log_every_fault()
     warnings.filterwarnings("ignore", module=r"pydicom\b")
+
+
+def _formatter(
+    shared: list[structlog.typing.Processor], renderer: structlog.typing.Processor
+) -> structlog.stdlib.ProcessorFormatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, without_foreign_words],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        use_get_message=False,
+    )

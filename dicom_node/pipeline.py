@@ -15,7 +15,7 @@ same functions without a network.
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.durable_files import make_directory, write_json, written_durably
 from dicom_node.errors import CheckFailed
+from dicom_node.jobs.case_choice import CHOSEN_BY_PERSON, CaseChoice
 from dicom_node.jobs.cases import CaseFolder
 from dicom_node.jobs.route_mode import RouteMode
 from dicom_node.jobs.stages import Stage
@@ -30,6 +31,7 @@ from dicom_node.results.ladder_files import descent_of
 from dicom_node.results.result_files import read_ct, read_lobes, read_result, write_ct, write_lobes, write_result
 from dicom_node.settings.config import NodeSettings
 from inference import engine
+from inference.quality.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from dicom_node.checks.faults import Fault
@@ -86,7 +88,15 @@ def perfuse(case: CaseFolder, settings: NodeSettings) -> None:
         descent=descent_of(case, Stage.PERFUSE),
         policy=settings.engine.quality,
     )
-    write_result(case.result, result)
+    write_result(case.result, _saying_choice(result, settings.choice))
+
+
+def _saying_choice(result: engine.PerfusionResult, choice: CaseChoice) -> engine.PerfusionResult:
+    """The result; one that was made by a choice of a person says so first, in every object."""
+    if not choice.is_made:
+        return result
+    finding = Finding(CHOSEN_BY_PERSON, Severity.FLAG, choice.sentence(), 1.0, 0.0, "1")
+    return replace(result, findings=(finding, *result.findings))
 
 
 def _exclusion(case: CaseFolder, ct: "CtVolume", settings: NodeSettings) -> "Exclusion | None":

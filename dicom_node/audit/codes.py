@@ -7,13 +7,17 @@ from dicom_node.audit.message import Code
 # CID 400, Audit Event ID.
 APPLICATION_ACTIVITY: Final = Code("110100", "Application Activity")
 AUDIT_LOG_USED: Final = Code("110101", "Audit Log Used")
+INSTANCES_ACCESSED: Final = Code("110103", "DICOM Instances Accessed")
 INSTANCES_TRANSFERRED: Final = Code("110104", "DICOM Instances Transferred")
 QUERY: Final = Code("110112", "Query")
 SECURITY_ALERT: Final = Code("110113", "Security Alert")
+USER_AUTHENTICATION: Final = Code("110114", "User Authentication")
 
 # CID 401, Audit Event Type Code.
 APPLICATION_START: Final = Code("110120", "Application Start")
 APPLICATION_STOP: Final = Code("110121", "Application Stop")
+LOGIN: Final = Code("110122", "Login")
+LOGOUT: Final = Code("110123", "Logout")
 
 # CID 403, Security Alert Type Code.
 NODE_AUTHENTICATION: Final = Code("110126", "Node Authentication")

@@ -11,6 +11,7 @@ Restricted Function with outcome success, "an informative alert": Application Ac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -160,37 +161,65 @@ def query(us: Reporter, time: datetime, peer_address: str, sop_class: str, keys_
     )
 
 
-def operator_action(us: Reporter, time: datetime, action: str, object_id: str) -> AuditMessage:
-    """A person changed the course of a case or a series (PS3.15 A.5.3.11)."""
+def operator_action(
+    us: Reporter,
+    time: datetime,
+    action: str,
+    object_id: str,
+    by: str = "",
+    details: Mapping[str, str] = MappingProxyType({}),
+) -> AuditMessage:
+    """A person changed the course of a case or a series (PS3.15 A.5.3.11).
+
+    Args:
+        us: the process.
+        time: when.
+        action: what was done.
+        object_id: to what.
+        by: who; whoever runs the process if empty.
+        details: more that must be found again, for instance the number of the decision in the record of the case.
+    """
+    who = by or us.login
     subject = ParticipantObject(
         f"urn:perfusion-node:{object_id}",
         codes.URI,
         2,
         _JOB,
         name=action,
-        details={"Alert Description": f"{action} of {object_id} by {us.login}"},
+        details={"Alert Description": f"{action} of {object_id} by {who}", **details},
     )
     return AuditMessage(
         codes.SECURITY_ALERT,
         "E",
         time,
         Outcome.SUCCESS,
-        (us.person(), us.participant(is_requestor=False)),
+        (ActiveParticipant(who, is_requestor=True, name=who.partition("@")[0]), us.participant(is_requestor=False)),
         codes.USE_OF_RESTRICTED_FUNCTION,
         objects=(subject,),
     )
 
 
-def log_used(us: Reporter, time: datetime, uri: str) -> AuditMessage:
-    """A person read the audit trail with our command (PS3.15 A.5.3.2)."""
+def log_used(
+    us: Reporter, time: datetime, uri: str, who: ActiveParticipant | None = None, patient: str = ""
+) -> AuditMessage:
+    """A person read the audit trail with our command or on our page (PS3.15 A.5.3.2).
+
+    Args:
+        us: the process.
+        time: when.
+        uri: the file.
+        who: reads; whoever runs the process if None.
+        patient: as messages name the one whose messages were read; empty for all.
+    """
     trail = ParticipantObject(uri, codes.URI, 2, _SECURITY_RESOURCE, name="Security Audit Log")
+    about = (ParticipantObject(patient, codes.PATIENT_NUMBER, 1, _PATIENT, name="withheld"),) if patient else ()
     return AuditMessage(
         codes.AUDIT_LOG_USED,
         "R",
         time,
         Outcome.SUCCESS,
-        (us.person(), us.participant(is_requestor=False)),
-        objects=(trail,),
+        (who or us.person(), us.participant(is_requestor=False)),
+        objects=(trail, *about),
     )
 
 

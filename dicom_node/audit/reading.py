@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 from dicom_node.audit.chain import is_complete
 
+OURS: Final = "urn:perfusion-node:"
+"""What the names of our cases and series begin with in a message."""
 _MESSAGE: Final = re.compile(rb"<\?xml.*", re.DOTALL)
 
 
@@ -26,27 +28,36 @@ class Entry:
     outcome: str
     """`0` success, `4`, `8` or `12`; with the code of the error, if there is one."""
     participants: tuple[str, ...]
-    """AE title and address of each."""
+    """AE title or name, and address, of each."""
     studies: tuple[str, ...]
     patients: tuple[str, ...]
     """As written: pseudonyms, if the site wants them."""
     instances: int
     detail: str
     """In words, for alerts."""
+    subjects: tuple[str, ...] = ()
+    """What else it is about: `case:<id>`, `series:<key>`, or the address of a file."""
 
     def fields(self) -> dict[str, object]:
         """For JSON."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def read_entries(log_file: Path) -> Iterator[Entry]:
+def read_entries(log_file: Path, naming: Collection[str] = ()) -> Iterator[Entry]:
     """The events in the order of the file, without lines that a crash has cut.
+
+    Args:
+        log_file: of the trail.
+        naming: only messages in which one of these stands; pseudonyms and ids of cases, which XML writes as they are.
 
     Raises:
         OSError: the file cannot be read.
     """
+    wanted = [text.encode() for text in naming]
     with log_file.open("rb") as file:
         for line in file:
+            if wanted and not any(text in line for text in wanted):
+                continue
             found = _MESSAGE.search(line.removesuffix(b"\n"))
             if found is None or not is_complete(line.removesuffix(b"\n")):
                 continue
@@ -70,6 +81,7 @@ def _entry(message: ElementTree.Element) -> Entry:
         patients=_objects(message, "2"),
         instances=sum(int(found.get("NumberOfInstances", 0)) for found in message.iterfind(".//SOPClass")),
         detail="; ".join(_details(message, "Alert Description")),
+        subjects=tuple(uri.removeprefix(OURS) for uri in _objects(message, "12")),
     )
 
 
@@ -81,7 +93,8 @@ def _text(parent: ElementTree.Element, name: str, attribute: str) -> str:
 def _participant(found: ElementTree.Element) -> str:
     ae_title = found.get("AlternativeUserID", "").removeprefix("AETITLES=")
     address = found.get("NetworkAccessPointID", "")
-    return "@".join(filter(None, (ae_title, address))) or found.get("UserID", "")
+    name = ae_title or (found.get("UserName", "") if address else "")
+    return "@".join(filter(None, (name, address))) or found.get("UserID", "")
 
 
 def _objects(message: ElementTree.Element, id_type: str) -> tuple[str, ...]:

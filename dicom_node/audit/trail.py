@@ -5,27 +5,29 @@ the first message that can be written again is preceded by one that says how man
 """
 
 import os
-import pwd
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 import structlog
 
-from dicom_node.audit import codes, events
+from dicom_node.audit import codes, events, people
 from dicom_node.audit.chain import AuditLog, Link
 from dicom_node.audit.events import SUCCESS, Reporter, StudyTransfer
 from dicom_node.audit.flood import Flood
 from dicom_node.audit.message import AuditMessage, AuditSource, to_xml
+from dicom_node.audit.people import AtPage
 from dicom_node.audit.pseudonyms import Identifiers, read_key
 from dicom_node.audit.syslog import SyslogServer, syslog_line
 from dicom_node.durable_files import make_directory
+from dicom_node.login import login_at_host
 
 __all__ = ["SUCCESS", "AuditSettings", "AuditTrail", "NoAuditTrail", "StudyTransfer", "audit_folder"]
 
@@ -117,13 +119,45 @@ class AuditTrail:
         """We asked a peer (`AET@host:port`); `keys_digest` is a hash of the keys, which may name a patient."""
         self._write(events.query(self._us(), _now(), peer_address, sop_class, keys_digest))
 
-    def operator_action(self, action: str, object_id: str) -> None:
-        """A person changed the course of something: `retry` of a case, `release` of a series."""
-        self._write(events.operator_action(self._us(), _now(), action, object_id))
+    def operator_action(
+        self, action: str, object_id: str, by: str = "", details: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """A person changed the course of something: `retry` of a case, `release` of a series.
 
-    def log_used(self) -> None:
-        """A person read the trail with our command."""
-        self._write(events.log_used(self._us(), _now(), self._log.path.resolve().as_uri()))
+        Args:
+            action: what was done.
+            object_id: to what.
+            by: who; whoever runs this process if empty.
+            details: more that must be found again; no patient data.
+        """
+        self._write(events.operator_action(self._us(), _now(), action, object_id, by, details))
+
+    def signed_in(self, who: AtPage, how: str = "") -> None:
+        """A person has signed in at the page; `how` says more in words, for instance with which role."""
+        self._write(people.user_authentication(self._us(), _now(), who, codes.LOGIN, how=how))
+
+    def signed_out(self, who: AtPage) -> None:
+        """A person has signed out."""
+        self._write(people.user_authentication(self._us(), _now(), who, codes.LOGOUT))
+
+    def sign_in_refused(self, who: AtPage, code: str) -> None:
+        """Somebody could not sign in; the caller sees to it that this is not told without end."""
+        self._write(people.user_authentication(self._us(), _now(), who, codes.LOGIN, code))
+
+    def case_seen(self, who: AtPage, case_id: str, studies: Sequence[StudyTransfer]) -> None:
+        """A person looked at a case, which is of one patient."""
+        identifiers = self._known_identifiers()
+        self._write(people.instances_accessed(self._us(), _now(), who, case_id, studies, identifiers))
+
+    def log_used(self, who: AtPage | None = None, patient: str = "") -> None:
+        """A person read the trail with our command or on our page.
+
+        Args:
+            who: reads; whoever runs this process if None.
+            patient: pseudonym of the one whose messages were read; empty for all.
+        """
+        reader = who.participant() if who else None
+        self._write(events.log_used(self._us(), _now(), self._log.path.resolve().as_uri(), reader, patient))
 
     def flush(self) -> None:
         """Write what was only counted so far; for the end of a process."""
@@ -136,6 +170,14 @@ class AuditTrail:
             OSError: the key cannot be read.
         """
         return self._identifiers.patient(patient_id)
+
+    def study_pseudonym(self, study_instance_uid: str) -> str:
+        """What stands in the messages for a study.
+
+        Raises:
+            OSError: the key cannot be read.
+        """
+        return self._identifiers.study(study_instance_uid)
 
     @cached_property
     def _identifiers(self) -> Identifiers:
@@ -184,7 +226,7 @@ class AuditTrail:
 
     def _us(self) -> Reporter:
         host = socket.gethostname()
-        return Reporter(self._ae_title, os.getpid(), host, f"{_login()}@{host}")
+        return Reporter(self._ae_title, os.getpid(), host, login_at_host())
 
 
 class NoAuditTrail(AuditTrail):
@@ -208,11 +250,3 @@ class NoAuditTrail(AuditTrail):
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _login() -> str:
-    """Who runs this process, from the system and not from the environment, which anybody can set."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid-{os.getuid()}"

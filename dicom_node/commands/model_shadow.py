@@ -1,8 +1,6 @@
 """`perfnode models shadow`: a candidate beside the model in use, and how both compare."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +11,7 @@ from dicom_node.commands.site import AsJson, Site, console, read_site
 if TYPE_CHECKING:
     from dicom_node.settings.config import NodeSettings
     from dicom_node.shadow.comparisons import CaseComparison
-    from inference.map_comparison import MapComparison
+    from dicom_node.shadow.summaries import PairSummary
 
 NOWHERE = "nowhere"
 
@@ -92,6 +90,7 @@ def _tell(settings: "NodeSettings", *, as_json: bool) -> None:
 def _report(settings: "NodeSettings", name: str, *, as_json: bool) -> None:
     from dicom_node import output
     from dicom_node.shadow.comparisons import Comparisons
+    from dicom_node.shadow.summaries import summaries
     from inference.models.shadow import shadow_of
 
     registry = settings.model_registry()
@@ -100,9 +99,11 @@ def _report(settings: "NodeSettings", name: str, *, as_json: bool) -> None:
         raise typer.BadParameter("no model runs in shadow; name the one that did")
     digest = registry.find(name).content_sha256 if name or running is None else running.model.content_sha256
     cases = list(Comparisons(registry.folder, digest).all())
-    pairs = _summaries(cases)
+    pairs = summaries(cases)
     if as_json:
-        output.print_json(console, {"pairs": pairs, "cases": [asdict(case) for case in cases]})
+        output.print_json(
+            console, {"pairs": [_pair_fields(pair) for pair in pairs], "cases": [asdict(case) for case in cases]}
+        )
         return
     for pair in pairs:
         _print_pair(pair)
@@ -112,49 +113,17 @@ def _report(settings: "NodeSettings", name: str, *, as_json: bool) -> None:
         _say("no case yet")
 
 
-def _summaries(cases: Sequence["CaseComparison"]) -> list[dict[str, Any]]:
-    """Median and range of each figure, for each pair of models."""
-    together: dict[tuple[str, str], list[CaseComparison]] = {}
-    for case in cases:
-        together.setdefault((case.candidate, case.in_use), []).append(case)
-    return [
-        {
-            "candidate": candidate,
-            "in_use": in_use,
-            "cases": len(some),
-            "without_a_map": sum(case.figures is None for case in some),
-            "figures": {word: _spread(some, figure) for word, figure in FIGURES.items()},
-        }
-        for (candidate, in_use), some in together.items()
-    ]
+def _pair_fields(pair: "PairSummary") -> dict[str, Any]:
+    return {**asdict(pair), "figures": {name: asdict(s) if s else {} for name, s in pair.figures.items()}}
 
 
-FIGURES: dict[str, Callable[["MapComparison"], float | None]] = {
-    "mean difference, % of the lung mean": lambda found: found.mean_difference_percent,
-    "mean absolute difference, % of the lung mean": lambda found: found.mean_absolute_difference_percent,
-    "Spearman correlation": lambda found: found.spearman,
-    "Dice of high-functional lung": lambda found: found.dice_high,
-    "Dice of low-functional lung": lambda found: found.dice_low,
-    "largest difference of a lobe's share, percentage points": lambda found: max(
-        map(abs, found.lobar_percent_points.values()), default=None
-    ),
-}
-"""What the report sums up."""
-
-
-def _spread(cases: Sequence["CaseComparison"], figure: Callable[["MapComparison"], float | None]) -> dict[str, float]:
-    values = [value for case in cases if case.figures is not None and (value := figure(case.figures)) is not None]
-    return {"median": median(values), "lowest": min(values), "highest": max(values)} if values else {}
-
-
-def _print_pair(pair: dict[str, Any]) -> None:
-    count = pair["cases"]
-    _say(f"{pair['candidate']} beside {pair['in_use'] or 'any model'}: {count} case{'s' * (count != 1)}")
-    if pair["without_a_map"]:
-        _say(f"  {pair['without_a_map']} without a map of the model in shadow")
-    for word, spread in pair["figures"].items():
+def _print_pair(pair: "PairSummary") -> None:
+    _say(f"{pair.candidate} beside {pair.in_use or 'any model'}: {pair.cases} case{'s' * (pair.cases != 1)}")
+    if pair.without_a_map:
+        _say(f"  {pair.without_a_map} without a map of the model in shadow")
+    for word, spread in pair.figures.items():
         if spread:
-            middle, lowest, highest = (f"{round(spread[k], 6):.3g}" for k in ("median", "lowest", "highest"))
+            middle, lowest, highest = (f"{round(v, 6):.3g}" for v in (spread.median, spread.lowest, spread.highest))
             _say(f"  {word}: {middle} ({lowest} to {highest})")
 
 

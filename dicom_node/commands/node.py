@@ -19,12 +19,13 @@ def serve(
 ) -> None:
     """Run the node until it is stopped."""
     from dicom_node.logs import configure_logs
+    from dicom_node.recent_log import RecentLog
     from dicom_node.serving.service import serve as run
 
     if not re.fullmatch(r"[A-Za-z0-9-]{1,40}", name):
         raise typer.BadParameter("letters, digits and hyphens only", param_hint="--name")
     settings = read_site(config)
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, RecentLog.under(settings.data_dir))
     run(settings, roles or ALL_ROLES, name=name)
 
 

@@ -41,14 +41,7 @@ def echo(
     calling: Annotated[str, typer.Option(help="Our AE title towards the peer.")] = "PERFNODE",
 ) -> None:
     """Ask a peer whether it is there (C-ECHO; a DICOMweb service is asked for one study)."""
-    from dicom_node.network.delivery import echo as ask
-    from dicom_node.network.web_peer import DicomwebPeer
+    from dicom_node.network.echo import echo as ask
 
-    called = called_peer(peer, config, calling)
-    if isinstance(called, DicomwebPeer):
-        from dicom_node.network.dicomweb import echo as ask_service
-
-        seconds = ask_service(called)
-    else:
-        seconds = ask(called)
+    seconds = ask(called_peer(peer, config, calling))
     console.print(f"{peer} answered in {1000 * seconds:.0f} ms")

@@ -78,10 +78,11 @@ def main(arguments: list[str]) -> int:
     site_file, parent = arguments
     die_with_parent(int(parent))
     from dicom_node.logs import configure_logs
+    from dicom_node.recent_log import RecentLog
     from dicom_node.settings.config import read_settings
 
     settings = read_settings(Path(site_file))
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, RecentLog.under(settings.data_dir))
     from dicom_node.commissioning.drift_look import look_at_drift
     from dicom_node.commissioning.self_test import run_port_test
 

@@ -14,9 +14,9 @@ def checks_table() -> str:
             f"`{check.code}`",
             check.measures,
             check.unit,
-            _range(check.usual),
+            range_words(check.usual),
             check.severity,
-            _range(check.possible),
+            range_words(check.possible),
             check.source,
         )
         for check in CHECKS.values()
@@ -42,7 +42,8 @@ def fixed_table() -> str:
     return table(("code", "what is measured", "unit (UCUM)", "must be"), rows)
 
 
-def _range(limits: Range) -> str:
+def range_words(limits: Range) -> str:
+    """A range as people read it."""
     low, high = limits
     if low == high == inf:
         return "never"
@@ -52,7 +53,7 @@ def _range(limits: Range) -> str:
 
 
 def _promise(check: Check) -> str:
-    return "above 0" if check.code == "MAP_NOT_POSITIVE" else _range(check.usual)
+    return "above 0" if check.code == "MAP_NOT_POSITIVE" else range_words(check.usual)
 
 
 TABLES: Mapping[str, Callable[[], str]] = {"checks": checks_table, "fixed-checks": fixed_table}

@@ -16,6 +16,10 @@
         candidate/           objects of the model in shadow, and objects.json      after stage candidate
         refusal.json         the same once more, for the notice
         notice/*.dcm         what is sent instead of a result            after stage notice
+        choice.json          what a person chose for this case in place of what is in force (`case_choice`)
+        review.jsonl         decisions and ratings of people (`review`); free text in it may name a patient
+        edited/              how structure sets that were made from ours and came back differ from them (`review`)
+        view/                volumes for the page (`web.viewer`); can be made again
         progress             what is being done right now, for the screen only
         cancelled            present while a person has stopped the case
 
@@ -162,6 +166,10 @@ class CaseFolder:
         """Every encoded object of that role, in order of number; empty if none was made."""
         only = self.object(role)
         return [only] if only.exists() else sorted(self.objects.glob(f"{role}-[0-9][0-9][0-9][0-9].dcm"))
+
+    def objects_of_kind(self, kind: str) -> list[Path]:
+        """Every encoded object of that kind, in whatever role; the default role is first."""
+        return sorted(path for path in self.objects.glob(f"{kind}*.dcm") if path.name[len(kind)] in ".-")
 
     def object_paths(self) -> list[Path]:
         """The encoded objects in the order of their names."""

@@ -13,7 +13,8 @@ from typing import Any, Final
 from dbos import EnqueueOptions as DbosEnqueueOptions
 
 from dicom_node.errors import UnknownDestination
-from dicom_node.jobs.attempts import Attempt, AttemptId, Case, CaseState, Result, standing_attempts
+from dicom_node.jobs.attempts import Attempt, AttemptId, Case, CaseState, Result, made_in_run, standing_attempts
+from dicom_node.jobs.case_choice import NO_CHOICE, CaseChoice, write_choice
 from dicom_node.jobs.cases import CaseFolder
 from dicom_node.jobs.job_reading import JobReading
 from dicom_node.jobs.job_rows import stranded
@@ -80,21 +81,27 @@ class JobBook(JobReading):
         runs = [attempt.id.run for attempt in self._attempts(case_id)]
         return self._start(AttemptId(case_id, max(runs, default=0) + 1, unit, 1))
 
-    def hasten(self, case_id: str) -> None:
-        """Make a case urgent: whatever is queued of it from now on goes before what is not.
+    def prioritise(self, case_id: str, priority: Priority) -> bool:
+        """Let whatever is queued of a case from now on go before others, or after them; whether that is new.
 
         Raises:
             UnknownCase: there is no such case.
         """
         folder = self._cases.folder(case_id)
         record = folder.record()
-        if record.priority != Priority.URGENT:
-            folder.write_record(replace(record, priority=Priority.URGENT.value))
+        if record.priority == priority:
+            return False
+        folder.write_record(replace(record, priority=priority.value))
+        return True
 
-    def rerun(self, case_id: str) -> list[AttemptId]:
+    def rerun(self, case_id: str, choice: CaseChoice = NO_CHOICE) -> list[AttemptId]:
         """Process a finished case anew with the models and settings in force; what was held of it is superseded.
 
         A result that differs from the one before has new UIDs and refers to it; the same result has the same UIDs.
+
+        Args:
+            case_id: of the case.
+            choice: what a person wants in place of what is in force; empty: nothing, and no longer what was chosen.
 
         Returns:
             What was queued; nothing while the case is not finished.
@@ -104,7 +111,9 @@ class JobBook(JobReading):
         """
         if not self.case(case_id).is_finished:
             return []
-        self._cases.folder(case_id).set_cancelled(False)
+        folder = self._cases.folder(case_id)
+        write_choice(folder, choice)
+        folder.set_cancelled(False)
         return self.start(case_id)
 
     def retry(self, case_id: str, destination: str = "") -> list[AttemptId]:
@@ -136,6 +145,25 @@ class JobBook(JobReading):
         chosen = [n for n in free if n == destination] if destination else unsent or list(free)
         self._client.cancel_workflows([str(free[name].id) for name in chosen if free[name].is_active])
         return [self._start(AttemptId(case_id, run, f"{Stage.DELIVER}.{name}", 1)) for name in chosen]
+
+    def retry_candidate(self, case_id: str) -> list[AttemptId]:
+        """Let the model in shadow look at a case once more; nothing of the case itself changes.
+
+        Returns:
+            What was queued; nothing while the objects of the case are not checked, once somebody has stopped it, and
+            while such an attempt waits or runs.
+
+        Raises:
+            UnknownCase: there is no such case.
+        """
+        attempts = self.case(case_id).attempts
+        made = made_in_run(attempts)
+        checks = [a for a in attempts if a.id.stage is Stage.CHECK and a.id.run == made]
+        if self._cases.folder(case_id).is_cancelled() or not any(a.result is Result.DONE for a in checks):
+            return []
+        looks = [a for a in attempts if a.id.stage is Stage.CANDIDATE]
+        last = max(looks, key=lambda a: (a.id.run, a.id.attempt), default=None)
+        return [] if last and not last.is_settled else [self.start_unit(case_id, Stage.CANDIDATE)]
 
     def _retry_aside(self, case: Case, destination: str, run: int) -> list[AttemptId]:
         """Send once more what goes to a destination that does not count."""
@@ -173,32 +201,30 @@ class JobBook(JobReading):
         held = self._held(case_id, destination)
         return [self._start(attempt.id.following(Stage.DISCARD)) for attempt in held]
 
-    def requeue(self, destination: str = "", code: str = "", *, only_ask: bool = False) -> list[AttemptId]:
-        """Try every failed delivery again, in the order of the queue.
+    def dead_letters(self, destination: str = "", code: str = "") -> list[AttemptId]:
+        """Every failed delivery, in the order of the queue.
 
         Args:
             destination: only those to it; all if empty.
             code: only those that failed with it; all if empty.
-            only_ask: change nothing.
-
-        Returns:
-            The failed attempts, which are failed no longer: a second call finds nothing.
         """
         failed = [case for case in self.newest_cases() if case.state in (CaseState.FAILED, CaseState.DELIVERING)]
-        found = []
-        for case in sorted(failed, key=lambda case: number_of(self._cases.folder(case.case_id))):
-            for attempt in standing_attempts(case.attempts):
-                if _is_dead_letter(attempt, destination, code):
-                    found.append(attempt.id)
-                    if not only_ask:
-                        self._again(attempt, case)
-        return found
+        failed.sort(key=lambda case: number_of(self._cases.folder(case.case_id)))
+        return [attempt.id for case in failed for attempt in _dead_letters(case, destination, code)]
 
-    def _again(self, attempt: Attempt, case: Case) -> None:
-        """A new run of one destination, also while another one of the case is still on its way."""
+    def requeue(self, case_id: str, destination: str = "", code: str = "") -> list[AttemptId]:
+        """Try the failed deliveries of a case again, also while another destination of it is still on its way.
+
+        Returns:
+            What was queued; a second call finds nothing.
+        """
+        case = self.case(case_id)
+        failed = _dead_letters(case, destination, code)
+        if not failed:
+            return []
         run = max(a.id.run for a in case.attempts) + 1
-        self._cases.folder(case.case_id).set_cancelled(False)
-        self._start(AttemptId(case.case_id, run, f"{Stage.DELIVER}.{attempt.id.destination}", 1))
+        self._cases.folder(case_id).set_cancelled(False)
+        return [self._start(AttemptId(case_id, run, f"{Stage.DELIVER}.{a.id.destination}", 1)) for a in failed]
 
     def cancel(self, case_id: str) -> bool:
         """Stop a case: what runs is killed, what is queued or held is never sent. Holds on every host of the node.
@@ -245,6 +271,10 @@ class JobBook(JobReading):
         }
         self._client.enqueue(options, str(attempt), attempt.attempt)
         return attempt
+
+
+def _dead_letters(case: Case, destination: str, code: str) -> list[Attempt]:
+    return [attempt for attempt in standing_attempts(case.attempts) if _is_dead_letter(attempt, destination, code)]
 
 
 def _is_dead_letter(attempt: Attempt, destination: str, code: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dicom_node.jobs.attempts import Attempt, AttemptId, Result, is_released, made_in_run
+from dicom_node.jobs.case_choice import read_choice
 from dicom_node.jobs.cases import CaseFolder
 from dicom_node.jobs.delivery_history import UNVERIFIED
 from dicom_node.jobs.route_mode import AWAITS_RELEASE, ROUTE_OFF, RouteMode
@@ -38,6 +39,8 @@ def stopped(folder: CaseFolder, attempt: AttemptId, attempts: Iterable[Attempt],
     if attempt.run < made_in_run(known):
         why = "The case has been processed anew since; what it gives then is sent instead."
         return {"result": Result.CANCELLED.value, "code": "SUPERSEDED", "message": why}
+    if mode is RouteMode.LIVE and attempt.stage not in ASIDE and read_choice(folder).is_made:
+        mode = RouteMode.HOLD  # what a person chose for one case is in force nowhere: somebody looks at it first
     return _by_mode(attempt, known, mode)
 
 

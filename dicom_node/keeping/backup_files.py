@@ -13,8 +13,21 @@ from dicom_node.durable_files import make_directory
 
 _IN_ORDER: Final = ("spool", "unmatched", "discarded", "cases", "structures")
 """Instances move from left to right, and files are copied in this order: one that moves meanwhile is found later."""
-_LEFT_OUT: Final = ("node.sqlite", "node.sqlite-wal", "node.sqlite-shm", "live", "selftest", "lost+found")
-"""The database is copied its own way; locks and the self-test mean nothing elsewhere."""
+_LEFT_OUT: Final = (
+    "node.sqlite",
+    "node.sqlite-wal",
+    "node.sqlite-shm",
+    "live",
+    "selftest",
+    "lost+found",
+    "logs",
+    "tried-files",
+    "case-index",
+)
+"""The database is copied its own way; locks, the self-test, log lines, files on trial and what can be made again mean
+nothing elsewhere."""
+_CACHE: Final = "view"
+"""Folder of a case with volumes for the page, which can be made again."""
 _SUMS: Final = "SHA256SUMS"
 
 
@@ -125,6 +138,7 @@ def _files(path: Path) -> Iterator[Path]:
         yield from [path] if path.exists() else ()
         return
     for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if name != _CACHE]
         if not folders and not names:
             yield Path(folder)
         yield from (Path(folder) / name for name in sorted(names) if not name.endswith(".part"))

@@ -19,6 +19,7 @@ from dicom_node.audit.trail import AuditTrail, NoAuditTrail
 from dicom_node.logs import configure_logs
 from dicom_node.network.connection_slots import ConnectionSlots
 from dicom_node.network.receiver import Receiver, ReceiverSettings, Service
+from dicom_node.recent_log import RecentLog
 from dicom_node.reception.spool import Spool
 
 
@@ -35,6 +36,7 @@ class ReceiverParts:
     """Make the further services in the process that offers them."""
     log_level: str = "info"
     log_format: str = "auto"
+    recent_log: RecentLog | None = None
 
     def receiver(self) -> Receiver:
         """A receiver made of the parts."""
@@ -51,7 +53,7 @@ def main(arguments: list[str]) -> int:
     os.umask(0o077)  # what we keep is patient data
     control = sys.stdin.buffer
     parts: ReceiverParts = pickle.load(control)  # noqa: S301  # from our parent, over a pipe that nobody else can open
-    configure_logs(parts.log_level, parts.log_format)
+    configure_logs(parts.log_level, parts.log_format, parts.recent_log)
     receiver = parts.receiver()
     receiver.start(listening=socket.socket(fileno=listening), slots=ConnectionSlots(slots, number))
     line = control.readline()

@@ -11,6 +11,8 @@ class Programs:
     """Takes work from the queues."""
     stage: str = "dicom_node.work.child"
     """Does one stage of one case."""
+    web: str = "dicom_node.web.web_process"
+    """Serves the operator's page."""
 
 
 PROGRAMS = Programs()

@@ -46,10 +46,17 @@ def try_rules(rules: Sequence[Rule], paths: Sequence[Path], calling_ae_titles: S
     for path in _files(paths):
         dataset = dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"])
         by_series.setdefault(str(dataset.get("SeriesInstanceUID", "")), []).append(path)
-    return [_trial(rules, files, calling_ae_titles) for files in by_series.values()]
+    return [try_on_series(rules, files, calling_ae_titles) for files in by_series.values()]
 
 
-def _trial(rules: Sequence[Rule], files: list[Path], calling_ae_titles: Sequence[str]) -> Trial:
+def try_on_series(rules: Sequence[Rule], files: Sequence[Path], calling_ae_titles: Sequence[str] = ()) -> Trial:
+    """Ask the rules about one series.
+
+    Args:
+        rules: in order.
+        files: its instances, at least one.
+        calling_ae_titles: who is taken to have sent them.
+    """
     facts = read_series_facts(files, calling_ae_titles)
     structures = is_structure_set(files)
     decision = decide(() if structures else rules, facts)

@@ -85,6 +85,10 @@ class ResultLedger:
                 raise ResultOvertaken
             write_json(path, [asdict(entry) for entry in (*results, result)])
 
+    def results_of(self, series_instance_uid: str) -> tuple[PublishedResult, ...]:
+        """Every result of a series, the oldest first."""
+        return tuple(self._read(series_instance_uid))
+
     def _read(self, series_instance_uid: str) -> list[PublishedResult]:
         path = self.path_of(series_instance_uid)
         return [PublishedResult.of(entry) for entry in json.loads(path.read_text())] if path.exists() else []

@@ -49,6 +49,12 @@ def read_ct(path: Path) -> CtVolume:
         return CtVolume(arrays["hu"], _grid(facts["grid"]), _source(facts["source"]), lossy)
 
 
+def read_ct_place(path: Path) -> tuple[Grid, SeriesReference]:
+    """Where the CT volume kept by `write_ct` lies, and of which images it was made; its voxels are not read."""
+    facts = _read_facts(path)
+    return _grid(facts["grid"]), _source(facts["source"])
+
+
 def write_lobes(path: Path, found: FoundLobes) -> None:
     """Keep what stage `segment` found."""
     _write_arrays(path, labels=found.lobes.labels)

@@ -20,6 +20,7 @@ from dicom_node.logs import configure_logs
 from dicom_node.processes.kept_process import obey_parent
 from dicom_node.processes.programs import Programs
 from dicom_node.processes.roles import Role
+from dicom_node.recent_log import RecentLog
 
 if TYPE_CHECKING:
     from dicom_node.settings.config import NodeSettings
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     from dicom_node.settings.config import read_settings
 
     settings = read_settings(parts.site)
-    configure_logs(settings.log_level, settings.log_format)
+    configure_logs(settings.log_level, settings.log_format, RecentLog.under(settings.data_dir))
     _work(settings, parts, stop)
     os._exit(0)  # what still runs is repeated at the next start, and stages die with us
 

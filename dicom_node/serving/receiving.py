@@ -23,6 +23,7 @@ from dicom_node.network.commitment import CommitmentBook
 from dicom_node.network.commitment_service import CommitmentParts
 from dicom_node.network.receiver_process import ReceiverParts
 from dicom_node.network.receiver_processes import ReceiverProcesses
+from dicom_node.recent_log import RecentLog
 from dicom_node.reception.intake import Intake
 from dicom_node.reception.spool import Spool
 from dicom_node.settings.config import NodeSettings
@@ -107,6 +108,7 @@ def _receiver_parts(settings: NodeSettings, spool: Spool, audit: AuditTrail) -> 
         services=(CommitmentParts(settings.data_dir, settings.shared_dir, settings.called_entities()),),
         log_level=settings.log_level,
         log_format=settings.log_format,
+        recent_log=RecentLog.under(settings.data_dir),
     )
 
 

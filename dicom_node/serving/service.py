@@ -2,6 +2,7 @@
 
     perfnode serve ─┬─ receiver processes                       role receiver: instances into the spool
                     ├─ intake, chores, status page: threads     role receiver; all roles; role web
+                    ├─ page process                             role web: the operator's page
                     └─ engine processes ── stage processes      roles worker and sender: the queues
 
 The only place where the parts are wired. What may crash, hang or be killed for memory is a process of its own and is
@@ -13,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,10 +30,12 @@ from dicom_node.metrics import begin_counting
 from dicom_node.named_locks import NamedLocks
 from dicom_node.processes.programs import PROGRAMS, Programs
 from dicom_node.processes.roles import ALL_ROLES, Role
+from dicom_node.review import returned_watch, series_log
 from dicom_node.serving.audit_shipping import shipped
 from dicom_node.serving.door_checks import CertificateWatch, check_door
 from dicom_node.serving.receiving import Receiving
 from dicom_node.serving.supervisor import Supervisor
+from dicom_node.serving.web_page import WebPage
 from dicom_node.settings.alert_settings import AlertEvent
 from dicom_node.settings.config import NodeSettings
 from dicom_node.watching import line_watch
@@ -65,6 +68,7 @@ def serve(
     Raises:
         ConfigurationError: a file of the TLS settings cannot be used.
         NodeAlreadyRunning: another process of this name, or another receiver, uses the same data directory.
+        PortInUse: the page cannot listen where the site wants it.
         SelfTestFailed: the engines do not find what the digital thorax holds, or a model must not be used.
     """
     stopping = _stop_on_signals()
@@ -84,6 +88,7 @@ def _run(
     log, audit = structlog.get_logger(), settings.audit_trail()
     supervisor = Supervisor(settings, roles, name, programs)
     receiving = Receiving(settings, audit) if Role.RECEIVER in roles else None
+    page = WebPage(settings, roles, programs)
     watch = NodeWatch(
         settings,
         roles,
@@ -104,11 +109,14 @@ def _run(
         chores.start()
         parts.callback(chores.stop)
         # A part that stops when the node does is entered into `parts` here.
+        page.start()
+        parts.callback(page.stop)
         watch.start()
         parts.callback(watch.stop)
         port = receiving.port if receiving is not None else None
         log.info("node_ready", ae_title=settings.receiver.ae_title, port=port, roles=sorted(roles))
-        _watch(supervisor, CertificateWatch(settings), watch, stopping)
+        looks = (supervisor.look, page.look, CertificateWatch(settings).look, watch.watchdog.beat)
+        _watch(looks, stopping)
         log.info("node_stopping")
         _end_for_certain()
         supervisor.begin_stop()
@@ -118,7 +126,13 @@ def _chores(settings: NodeSettings, roles: frozenset[Role]) -> list[Chore]:
     """What comes round on this host."""
     sending = [line_watch.chore(settings)] if Role.SENDER in roles else []
     testing = SelfTestTimer(settings).chores() if Role.RECEIVER in roles else []
-    return [retention.chore(settings), *sending, *testing]
+    return [
+        retention.chore(settings),
+        returned_watch.chore(settings),
+        series_log.chore(settings),
+        *sending,
+        *testing,
+    ]
 
 
 def _tested(settings: NodeSettings, name: str, programs: Programs) -> None:
@@ -172,11 +186,10 @@ def sole_owner(data_dir: Path, name: str, roles: Collection[Role]) -> Iterator[N
         yield
 
 
-def _watch(supervisor: Supervisor, certificates: CertificateWatch, watch: NodeWatch, stopping: threading.Event) -> None:
+def _watch(looks: Collection[Callable[[], None]], stopping: threading.Event) -> None:
     while not stopping.wait(_LOOK_S):
-        supervisor.look()
-        certificates.look()
-        watch.watchdog.beat()
+        for look in looks:
+            look()
 
 
 def _end_for_certain() -> None:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from dicom_node.audit.syslog import TLS_PORT, UDP_PORT, SyslogServer
 from dicom_node.audit.trail import AuditSettings, AuditTrail, audit_folder
 from dicom_node.errors import ConfigurationError
+from dicom_node.jobs.case_choice import NO_CHOICE, CaseChoice
 from dicom_node.jobs.cases import CaseStore
 from dicom_node.jobs.job_database import JobDatabase, server_database
 from dicom_node.jobs.retry_policy import RetryPolicy
@@ -50,8 +51,10 @@ from dicom_node.settings.site_file import (
     WatchdogSection,
     WorkSection,
 )
+from dicom_node.settings.site_keys import SiteKey, site_keys
 from dicom_node.settings.stage_limits import StageLimits
 from dicom_node.settings.watch_settings import SelfTestSettings, StatusSettings, WatchdogSettings
+from dicom_node.settings.web_settings import WebSettings, web_problems, web_settings
 from dicom_node.settings.work_settings import WorkSettings
 from dicom_node.structures.subtraction import SubtractionRule, pattern_problem
 from inference.engine import EngineSettings
@@ -125,6 +128,14 @@ class NodeSettings:
     """When it sends itself the digital thorax."""
     alerts: tuple[Alert, ...]
     """Whom it tells of what."""
+    web: WebSettings
+    """The operator's page."""
+    keys: tuple[SiteKey, ...] = ()
+    """Every key of the site file with what is in force, for people; without secrets."""
+    source_sha256: str = ""
+    """Digest of the site file as it was read; empty for settings that came from no file."""
+    choice: CaseChoice = NO_CHOICE
+    """What a person chose for the one case that these settings are for (`case_settings`)."""
 
     def settings_digest(self) -> str:
         """SHA-256 over what changes the content of a result; part of every UID."""
@@ -134,6 +145,8 @@ class NodeSettings:
         }
         if self.subtraction.is_set:
             facts["subtraction"] = self.subtraction.digest()
+        if self.choice.is_made:
+            facts["choice"] = self.choice.digest()
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def cases(self) -> CaseStore:
@@ -188,14 +201,16 @@ def read_settings(path: Path) -> NodeSettings:
         ConfigurationError: the file is absent or not TOML, or has mistakes; all of them are listed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise ConfigurationError(str(path), (f"the file cannot be read: {fault}",)) from fault
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
         raise ConfigurationError(str(path), (f"not valid TOML: {fault}",)) from fault
-    return parse_settings(document, source=str(path), base=path.parent)
+    settings = parse_settings(document, source=str(path), base=path.parent)
+    return replace(settings, source_sha256=hashlib.sha256(content).hexdigest())
 
 
 def parse_settings(document: dict[str, Any], *, source: str = "settings", base: Path = Path()) -> NodeSettings:
@@ -215,7 +230,9 @@ def parse_settings(document: dict[str, Any], *, source: str = "settings", base: 
         problems = tuple(_problem(error["loc"], error["msg"]) for error in fault.errors())
         raise ConfigurationError(source, problems) from fault
     profiles, wrong = _profiles(site, base.resolve())
-    found = (*_contradictions(site), *peer_problems(site, base.resolve()), *alert_problems(site, base.resolve()))
+    folder = base.resolve()
+    found = (*_contradictions(site), *peer_problems(site, folder), *alert_problems(site, folder))
+    found = (*found, *web_problems(site.web, folder))
     if problems := (*found, *wrong):
         raise ConfigurationError(source, problems)
     return _settings(site, source, base.resolve(), profiles)
@@ -359,6 +376,8 @@ def _settings(site: SiteFile, source: str, base: Path, profiles: Mapping[str, St
             Alert(a.name, base / a.url_file, tuple(AlertEvent(e) for e in a.events), a.trusted and base / a.trusted)
             for a in site.alerts
         ),
+        web=web_settings(site.web, base),
+        keys=site_keys(site),
     )
 
 

@@ -266,6 +266,55 @@ class StatusSection(Section):
     port: Port | None = None
 
 
+class OpenIdSection(Section):
+    """Table `[web.openid]`."""
+
+    issuer: Annotated[str, StringConstraints(min_length=1)]
+    client_id: Annotated[str, StringConstraints(min_length=1)]
+    client_secret_file: Path | None = None
+    scopes: list[str] = ["openid", "profile"]
+    name_claim: Annotated[str, StringConstraints(min_length=1)] = "preferred_username"
+    groups_claim: Annotated[str, StringConstraints(min_length=1)] = "groups"
+    trusted: Path | None = None
+
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,60}$")]
+
+
+class ProxySection(Section):
+    """Table `[web.proxy]`."""
+
+    name_header: HeaderName = "X-Forwarded-User"
+    groups_header: HeaderName = "X-Forwarded-Groups"
+
+
+class GroupsSection(Section):
+    """Table `[web.groups]`: groups of the hospital's directory by role."""
+
+    viewer: list[str] = []
+    operator: list[str] = []
+    approver: list[str] = []
+    administrator: list[str] = []
+
+
+class WebSection(Section):
+    """Table `[web]`."""
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+    public_url: str = ""
+    session_idle_minutes: float = Field(default=30.0, gt=0, le=1440)
+    session_hours: float = Field(default=12.0, gt=0, le=168)
+    sign_in: Literal["accounts", "openid", "proxy"] = "accounts"
+    certificate: Path | None = None
+    key: Path | None = None
+    proxies: list[Network] = []
+    allow_plain_http: bool = False
+    openid: OpenIdSection | None = None
+    proxy: ProxySection | None = None
+    groups: GroupsSection = GroupsSection()
+
+
 class WatchdogSection(Section):
     """Table `[watchdog]`."""
 
@@ -324,6 +373,7 @@ class SiteFile(Section):
     objects: ObjectsSection = ObjectsSection()
     log: LogSection = LogSection()
     status: StatusSection = StatusSection()
+    web: WebSection = WebSection()
     watchdog: WatchdogSection = WatchdogSection()
     self_test: SelfTestSection = SelfTestSection()
     alerts: list[AlertSection] = []

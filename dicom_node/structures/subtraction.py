@@ -2,7 +2,8 @@
 
 The site names ROIs by regular expressions. Of all structure sets of the CT the latest that has such an ROI is used,
 by Structure Set Date and Time, and all its ROIs that fit. A structure that cannot be placed with certainty is not
-subtracted, not even in part: a finding says so, in every object.
+subtracted, not even in part: a finding says so, in every object. Nor is what a planner made of structures of our own
+(`own_structures`).
 """
 
 import hashlib
@@ -18,13 +19,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RTStructureSetStorage
 
 from dicom_node.reception.spool import key_of
+from dicom_node.structures.own_structures import OWN_MAKER, own_rois, roi_names
 from dicom_node.structures.structure_sets import referenced_series
 from inference.exclusion import ExcludedStructure, Exclusion
 from inference.quality.findings import Finding, Severity
 from inference.volumes import CtVolume
 
-OWN_MAKER = "perfusion-node"
-"""Manufacturer of our own structure sets, which come back from an archive now and then."""
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _LONGEST_NAME = 64
 _DESCRIBING = ("StructureSetDate", "StructureSetTime", "SOPInstanceUID")
@@ -124,7 +124,7 @@ def _read(path: Path, series_instance_uid: str, rule: SubtractionRule) -> _Struc
             return None
         if series_instance_uid not in referenced_series(dataset):
             return None
-        names = {int(item.ROINumber): str(item.get("ROIName") or "") for item in dataset.StructureSetROISequence}
+        names, ours = roi_names(dataset), own_rois(dataset)
         _ = [str(dataset.get(keyword)) for keyword in _DESCRIBING]  # that they can be parsed
     except OSError as fault:
         if fault.errno is not None:
@@ -132,7 +132,7 @@ def _read(path: Path, series_instance_uid: str, rule: SubtractionRule) -> _Struc
         return None  # not the disk: pydicom calls a tag that is cut off so, too
     except Exception:  # foreign bytes make pydicom fail in any way; a set that says nothing cannot be used
         return None
-    meant = {number: name for number, name in names.items() if rule.means(name)}
+    meant = {number: name for number, name in names.items() if rule.means(name) and number not in ours}
     return _StructureSet(dataset, hashlib.sha256(path.read_bytes()).hexdigest(), meant) if meant else None
 
 

@@ -24,7 +24,7 @@ def signed_in(request: Request) -> Person:
 
 
 def may(right: Right) -> Any:
-    """For `Annotated[Person, may(Right.VIEW)]`: the signed-in person, who has this right.
+    """Let in only whoever has a right; stands in the annotation of a parameter that is the person.
 
     Others are answered with 403.
 
@@ -38,6 +38,16 @@ def may(right: Right) -> Any:
         return person
 
     return Depends(check)
+
+
+def still_signed_in(request: Request) -> bool:
+    """Whether the session of a request goes on; for answers that last, which end when it does.
+
+    Args:
+        request: that is being answered.
+    """
+    still: bool = request.app.state.sign_in.is_still_here(request.state.session_key)
+    return still
 
 
 Viewer = Annotated[Person, may(Right.VIEW)]

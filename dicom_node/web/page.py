@@ -25,8 +25,12 @@ def page(request: Request, template: str, person: Person | None, *, status: int 
         status: of HTTP.
         fields: what the template shows.
     """
+    return HTMLResponse(page_text(request, template, person, **fields), status)
+
+
+def page_text(request: Request, template: str, person: Person | None, **fields: Any) -> str:
+    """The HTML of a page; the arguments are those of `page`."""
     csrf = getattr(request.state, "csrf", "")
-    text = _environment.get_template(template).render(
+    return _environment.get_template(template).render(
         person=person, Right=Right, csrf=csrf, path=request.url.path, **fields
     )
-    return HTMLResponse(text, status)

@@ -81,7 +81,9 @@ def main(arguments: list[str]) -> int:
 def _run_stage(stage: str, case: CaseFolder, settings: "NodeSettings") -> None:
     from dicom_node.jobs.stages import Stage
     from dicom_node.pipeline import STAGES
+    from dicom_node.settings.case_settings import case_settings
 
+    settings = case_settings(settings, case)
     if stage != Stage.READ:
         STAGES[Stage(stage)](case, settings)
         return

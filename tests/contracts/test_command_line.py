@@ -36,6 +36,7 @@ COMMANDS = (
     "rules",
     "audit",
     "models",
+    "web",
     "health",
     "alerts",
     "cohort",

@@ -1,7 +1,9 @@
 """What a person does to cases, with the real engine on SQLite and a scripted archive."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -267,3 +269,17 @@ def test_lines_and_lists_are_read_from_postgresql_alike(tmp_path: Path, pacs: Ke
                     assert eventually(lambda: node.waiting() == [], 60.0), node.waiting()
             assert {case.case_id for case in node.jobs([CaseState.DELIVERED]).cases} == {c.case_id for c in cases}
     assert pacs.received == [object_uid(case.case_id) for case in cases]
+
+
+def test_the_first_questions_of_many_threads_open_the_database_once(tmp_path: Path) -> None:
+    settings = site(tmp_path)
+    with engine(settings), Operations(settings) as node:
+        begin = Barrier(8)
+
+        def ask(_: int) -> tuple[int, int]:
+            begin.wait()
+            return len(node.jobs().cases), id(node._book)
+
+        with ThreadPoolExecutor(8) as threads:
+            answers = set(threads.map(ask, range(8)))
+    assert len(answers) == 1

@@ -21,6 +21,7 @@ from dicom_node.shadow.comparisons import CaseComparison, Comparisons
 from inference.errors import ModelError
 from inference.map_comparison import MapComparison
 from inference.model_card import ModelIdentity
+from inference.models.shipped import SHIPPED_MODEL
 from inference.models.signature import PUBLIC_SUFFIX, read_private_key
 from tests.stand_in_models import (
     density_files,
@@ -190,7 +191,7 @@ def test_shadow_is_started_shown_reported_and_ended_by_command(site: Path, bundl
     assert code_of(models(site, "shadow", "stand-in@1")) == "SHADOW_REFUSED"
     assert code_of(models(site, "shadow", "nobody", "--by", "Ann")) == "MODEL_NOT_REGISTERED"
     done = models(site, "shadow", "stand-in@1", "--by", "Ann", "--to", "lab")
-    assert "runs in shadow of densitometric" in done.stdout, done.output
+    assert f"runs in shadow of {SHIPPED_MODEL}" in done.stdout, done.output
     assert json.loads(models(site, "shadow", "--json").stdout)["shadow"]["destination"] == "lab"
     states = {m["name"]: m["state"] for m in json.loads(models(site, "list", "--json").stdout)["perfusion_models"]}
     assert states == {"stand-in@1": "in shadow", "stand-in@2": "imported"}

@@ -67,25 +67,30 @@ class FoundFolder:
 
     patients: tuple[FoundPatient, ...]
     not_dicom: tuple[Path, ...]
-    """Files that are no DICOM, or damaged."""
+    """Files that are no DICOM objects, or damaged."""
+    links: int
+    """How many links there are; they are not followed."""
 
 
 def read_folder(folder: Path) -> FoundFolder:
-    """Read all headers in a folder and its subfolders. Links are followed neither to files nor to folders.
+    """Read all headers in a folder and its subfolders. A DICOMDIR is passed over: what it lists is looked at itself.
 
     Raises:
         OSError: a file cannot be read.
     """
     patients: dict[str, list[FoundFile]] = {}
     others = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+    paths = sorted(folder.rglob("*"))
+    for path in (path for path in paths if path.is_file() and not path.is_symlink()):
         header = _header(path)
-        if header is None:
+        if header is not None and "DirectoryRecordSequence" in header:
+            continue
+        if header is None or not header.get("SOPClassUID"):
             others.append(path)
-        elif "DirectoryRecordSequence" not in header and header.get("SOPClassUID"):
+        else:
             patients.setdefault(str(header.get("PatientID") or "").strip(), []).append(FoundFile(path, header))
     found = tuple(FoundPatient(name, tuple(patients[name])) for name in sorted(patients))
-    return FoundFolder(found, tuple(others))
+    return FoundFolder(found, tuple(others), links=sum(path.is_symlink() for path in paths))
 
 
 def series_files(files: tuple[FoundFile, ...]) -> SeriesFiles:

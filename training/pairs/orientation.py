@@ -9,15 +9,17 @@ So the image is compared with the CT as it is, and reversed along each axis of t
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float
 
 from training.nuclear_image import NuclearImage
+from training.pairs.rigid import Rigid
 from training.pairs.rigid_registration import LungPicture, middle_on_middle, moved_onto, mutual_information
 
 CLEARLY_BETTER = 1.2
-"""How many times the mutual information must be what it is as the header says (ours). On the digital thorax, turned by
-up to 12 degrees, and on three patients of the in-silico cohort it is at most 0.63 for a right header and at least 1.26
-for a wrong one; no patients of a hospital were at hand."""
+"""How many times the mutual information must be what it is as the header says (ours). On 13 patients of two in-silico
+cohorts, one of them with blood in one lung alone, it is at most 0.63 for a right header and at least 1.58 for one that
+is wrong along one or two axes. On the digital thorax with blood in one lung, turned by 12 degrees besides, it comes to
+1.14 for a right header, and a wrong one may go unseen. No patients of a hospital were at hand."""
 AXES = ("from head to feet", "from front to back", "from left to right")
 """Of a grid with patient axes."""
 
@@ -25,7 +27,8 @@ AXES = ("from head to feet", "from front to back", "from left to right")
 def better_reversed(picture: LungPicture, spect: NuclearImage) -> tuple[str, ...]:
     """The axes along which a SPECT would have to be reversed to lie clearly better.
 
-    Whatever the link, middle is laid on middle: a search would do what it can to make a wrong image fit.
+    Whatever the link, what is hot is laid on the middle of the lungs: a search would do what it can to make a wrong
+    image fit. Where blood flows through one lung alone, that middle is the one of this lung, so each is tried.
 
     Args:
         picture: of the CT.
@@ -34,25 +37,29 @@ def better_reversed(picture: LungPicture, spect: NuclearImage) -> tuple[str, ...
     Returns:
         Of `AXES`; empty if it lies the right way, or nothing is clear.
     """
-    moved = moved_onto(spect, middle_on_middle(picture, spect), picture.grid)
-    sources = _sources(picture)
-    depth, height, width = [(source >= 0) & (source < source.size) for source in sources]
-    lands = depth[:, None, None] & height[None, :, None] & width[None, None, :]
-    compared = picture.compared & lands  # the same voxels for all, so that edges say nothing
-    if not compared.any():
-        return ()
-    density = picture.density[compared]
+    middles_mm = _middles_mm(picture)
     found = {}
     for way in [way for count in (0, 1, 2) for way in combinations(range(3), count)]:
-        values = moved
-        for axis in way:
-            values = np.take(values, sources[axis], axis=axis, mode="clip")
-        found[way] = mutual_information(density, values[compared])
+        image = NuclearImage(np.ascontiguousarray(np.flip(spect.values, way)), spect.grid)
+        found[way] = _fit(picture, image, middles_mm)
     best = max(found, key=lambda way: found[way])
     return tuple(AXES[axis] for axis in best) if found[best] > CLEARLY_BETTER * found[()] else ()
 
 
-def _sources(picture: LungPicture) -> list[Int[np.ndarray, " n"]]:
-    """Along each axis, which index comes to lie where, if all is turned round the middle of the lungs."""
-    centre = np.argwhere(picture.lungs).mean(axis=0)
-    return [np.round(2.0 * centre[k] - np.arange(n)).astype(int) for k, n in enumerate(picture.grid.shape)]
+def _fit(picture: LungPicture, spect: NuclearImage, middles_mm: list[Float[np.ndarray, " 3"]]) -> float:
+    """Mutual information with what is hot in the middle of both lungs or of one, whichever is best."""
+    onto_both, density = middle_on_middle(picture, spect), picture.density[picture.compared]
+    found = []
+    for middle_mm in middles_mm:
+        onto = onto_both.matrix.copy()
+        onto[:3, 3] += middle_mm - middles_mm[0]
+        found.append(mutual_information(density, moved_onto(spect, Rigid(onto), picture.grid)[picture.compared]))
+    return max(found)
+
+
+def _middles_mm(picture: LungPicture) -> list[Float[np.ndarray, " 3"]]:
+    """Of both lungs, of what lies to the right of that, and of what lies to the left."""
+    voxels = np.argwhere(picture.lungs).astype(np.float64)
+    is_left = voxels[:, 2] > voxels[:, 2].mean()
+    parts = [part for part in (voxels, voxels[~is_left], voxels[is_left]) if len(part)]
+    return [picture.grid.to_patient_mm(part).mean(axis=0) for part in parts]

@@ -73,8 +73,10 @@ def find_pairs(
             sentence = f"{len(patient.files)} DICOM file(s) have no Patient ID"
             rest.append(Problem(ProblemCode.NO_PATIENT_ID, sentence, is_fatal=True))
     if found.not_dicom:
-        sentence = f"{len(found.not_dicom)} file(s) are no DICOM, or damaged, and were passed over"
+        sentence = f"{len(found.not_dicom)} file(s) are no DICOM objects, or damaged, and were passed over"
         rest.append(Problem(ProblemCode.NOT_DICOM, sentence))
+    if found.links:
+        rest.append(Problem(ProblemCode.NOT_USED, f"{found.links} link(s) to files or folders were not followed"))
     if rest:
         yield PatientFindings("", (), tuple(rest))
 

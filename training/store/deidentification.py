@@ -23,12 +23,11 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLSNearLossless,
-    SpatialRegistrationStorage,
 )
 from pydicom.valuerep import DSfloat
 
 from inference.ct.instances import IMPLEMENTATION_CLASS_UID
-from training.store.kept_attributes import EMPTY, KEPT, MAA, OF_REGISTRATION, VENDORS, Rule, Words
+from training.store.kept_attributes import EMPTY, KEPT, MAA, VENDORS, WHERE_ABSENT, Rule, Words
 from training.store.pseudonyms import Pseudonyms
 from training.store.stored_pixels import StoredPixels, put_pixels
 
@@ -74,13 +73,22 @@ def deidentified(
     stored.DeidentificationMethodCodeSequence = Sequence([_item(value, "DCM", meaning) for value, meaning in _METHODS])
     stored.LongitudinalTemporalInformationModified = "MODIFIED"
     _describe_device(stored, source)
-    for keyword, value in OF_REGISTRATION.items() if stored.SOPClassUID == SpatialRegistrationStorage else ():
-        setattr(stored, keyword, value)
+    _complete(stored)
     if pixels is not None:
         put_pixels(stored, pixels)
         if source.file_meta.TransferSyntaxUID in _LOSSY:
             stored.LossyImageCompression = "01"
     return stored
+
+
+def _complete(stored: Dataset) -> None:
+    """Put in what an object of its class must have, where nothing was kept."""
+    for keyword, value in WHERE_ABSENT.get(stored.SOPClassUID, {}).items():
+        if keyword not in stored:
+            setattr(stored, keyword, value)
+    for drug in stored.get("RadiopharmaceuticalInformationSequence") or ():
+        if "RadionuclideCodeSequence" not in drug:
+            drug.RadionuclideCodeSequence = Sequence()  # type 2; a code of the hospital's own was not kept
 
 
 def _kept(source: Dataset, patient: str, pseudonyms: Pseudonyms) -> Dataset:

@@ -12,6 +12,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from pydicom.uid import (
+    UID,
+    NuclearMedicineImageStorage,
+    PositronEmissionTomographyImageStorage,
+    SpatialRegistrationStorage,
+)
+
 
 class Rule(Enum):
     """What happens to a kept attribute."""
@@ -139,6 +146,9 @@ KEPT: Final[dict[str, Rule | Words]] = {
     "SeriesType": Words("STATIC|DYNAMIC|GATED|WHOLE BODY|IMAGE|REPROJECTION"),
     "CountsSource": Words("EMISSION|TRANSMISSION"),
     "DecayCorrection": Words("NONE|START|ADMIN"),
+    "DecayFactor": Rule.NUMBER,
+    "FrameReferenceTime": Rule.NUMBER,
+    "ImageIndex": Rule.NUMBER,
     "EnergyWindowInformationSequence": Rule.ITEMS,
     "EnergyWindowRangeSequence": Rule.ITEMS,
     "EnergyWindowLowerLimit": Rule.NUMBER,
@@ -177,5 +187,27 @@ EMPTY: Final = (
 )
 """Must be there (type 2 in PS3.3) and say nothing."""
 
-OF_REGISTRATION: Final = {"ContentLabel": "REGISTRATION", "ContentDescription": "", "ContentTime": "000000"}
-"""What a Spatial Registration must say (PS3.3 C.20.2, table 10-12) and what may stand there."""
+_OF_NUCLEAR: Final = {
+    "PatientOrientationCodeSequence": None,
+    "PatientGantryRelationshipCodeSequence": None,
+    "RadiopharmaceuticalInformationSequence": None,
+}
+
+WHERE_ABSENT: Final[dict[UID, dict[str, str | None]]] = {
+    SpatialRegistrationStorage: {"ContentLabel": "REGISTRATION", "ContentDescription": "", "ContentTime": "000000"},
+    NuclearMedicineImageStorage: {
+        **_OF_NUCLEAR,
+        "EnergyWindowInformationSequence": None,
+        "CountsAccumulated": None,
+    },
+    PositronEmissionTomographyImageStorage: {
+        **_OF_NUCLEAR,
+        "SeriesTime": "000000",
+        "AcquisitionDate": None,
+        "AcquisitionTime": None,
+        "ActualFrameDuration": None,
+        "CollimatorType": None,
+    },
+}
+"""What else an object of a class must have (types 1 and 2 in PS3.3 C.20.2, C.8.4 and C.8.9), and what stands there
+where nothing was kept: no time of day is, and None says nothing."""

@@ -44,6 +44,10 @@ class Person:
     name: str
     """Under which decisions are recorded and views are audited."""
     role: PageRole
+    address: str = ""
+    """IP address that they ask from, for the audit trail."""
+    session: str = ""
+    """Tells several sign-ins of one person apart; no secret."""
 
     def may(self, right: Right) -> bool:
         """Whether the role has this right."""

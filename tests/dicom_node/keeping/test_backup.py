@@ -41,6 +41,9 @@ def settings(tmp_path: Path, database: Path) -> NodeSettings:
     (data_dir / "selftest").mkdir()
     (data_dir / "selftest" / "ct.npz").write_bytes(b"x")
     (data_dir / "node.lock").write_text("1")
+    for cache in (data_dir / "case-index" / "cases.sqlite", data_dir / "cases" / CASE / "view" / "ct.nii"):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_bytes(b"x")
     shutil.copy(database, data_dir / "node.sqlite")
     return parse_settings({"node": {"data_dir": str(data_dir)}}, base=tmp_path)
 
@@ -60,6 +63,7 @@ def test_what_is_restored_is_what_was_backed_up(settings: NodeSettings, tmp_path
     files = restore(destroyed(settings), tmp_path / "backups")
     after = content(settings.data_dir)
     left_out = {"node.sqlite", "node.lock", "selftest/ct.npz", "spool/series/3.dcm.0123.part"}
+    left_out |= {"case-index/cases.sqlite", f"cases/{CASE}/view/ct.nii"}
     assert set(after) == set(before) - left_out | {"node.sqlite"}
     assert all(after[name] == before[name] for name in set(before) - left_out)
     assert files == len(after) == 4

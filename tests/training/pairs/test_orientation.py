@@ -1,6 +1,7 @@
 """A SPECT that lies upside down, mirrored or back to front is told, however well it fills the lungs; others are not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from training.pairs.rigid import Rigid
 from training.pairs.rigid_registration import LungPicture, lung_picture
 
 HEAD, FRONT, LEFT = AXES
+RIGHT_LOBES, LEFT_LOBES = (1, 2, 3), (4, 5)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,35 @@ def test_the_axes_that_are_reversed_are_named(
 ) -> None:
     image = NuclearImage(np.ascontiguousarray(np.flip(elsewhere.values, along)), elsewhere.grid)
     assert better_reversed(picture, image) == told
+
+
+def one_sided(thorax: DigitalThorax, dark: Sequence[int], movement: Rigid) -> NuclearImage:
+    """No blood in some lobes. The middle of what is hot is that of one lung then, and not that of both."""
+    values = np.where(np.isin(thorax.lobes.labels, dark), np.float32(0.0), thorax.perfusion.values)
+    lame = replace(thorax, perfusion=replace(thorax.perfusion, values=values))
+    counts, grid = spect_of(lame, movement, frame_uid="2.25.77")
+    return NuclearImage(counts.astype(np.float32), grid)
+
+
+DARK = pytest.mark.parametrize("dark", [RIGHT_LOBES, LEFT_LOBES], ids=["right", "left"])
+
+
+@DARK
+@pytest.mark.parametrize("angles_deg", [(0, 0, 0), (12, -9, -10)])
+def test_one_lung_without_blood_is_no_reason_for_an_alarm(
+    picture: LungPicture, thorax: DigitalThorax, dark: Sequence[int], angles_deg: Sequence[float]
+) -> None:
+    assert better_reversed(picture, one_sided(thorax, dark, turned(angles_deg, (-40, 22, -35)))) == ()
+
+
+@DARK
+@pytest.mark.parametrize("along", [(0,), (1,), (2,), (1, 2)])
+def test_one_lung_without_blood_hides_no_wrong_header(
+    picture: LungPicture, thorax: DigitalThorax, dark: Sequence[int], along: tuple[int, ...]
+) -> None:
+    image = one_sided(thorax, dark, Rigid.identity())
+    turned_round = NuclearImage(np.ascontiguousarray(np.flip(image.values, along)), image.grid)
+    assert better_reversed(picture, turned_round) == tuple(AXES[axis] for axis in along)
 
 
 def test_noise_is_not_said_to_be_reversed(picture: LungPicture) -> None:

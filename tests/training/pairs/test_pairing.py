@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import FileDataset, dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from inference.geometry import Grid
 from inference.phantom.thorax import DigitalThorax
@@ -129,6 +131,28 @@ def test_a_ct_without_perfusion_and_files_of_nobody_are_said(thorax: DigitalThor
     of_patient, of_nobody = find_pairs(tmp_path)
     assert codes(of_patient) == ["NO_PERFUSION"]
     assert (of_nobody.patient_id, codes(of_nobody)) == ("", ["NOT_DICOM", "NO_PATIENT_ID"])
+
+
+def _bare(path: Path, **values: object) -> None:
+    """A DICOM file with hardly anything in it."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
+
+
+def test_links_and_objects_of_no_class_are_said_and_a_dicomdir_is_no_object(tmp_path: Path) -> None:
+    _bare(tmp_path / "DICOMDIR", DirectoryRecordSequence=[])
+    _bare(tmp_path / "of-no-class.dcm", PatientID=PATIENT.patient_id)
+    (tmp_path / "elsewhere").symlink_to(tmp_path.parent)
+    (tmp_path / "other.dcm").symlink_to(tmp_path / "of-no-class.dcm")
+    (of_nobody,) = find_pairs(tmp_path)
+    assert codes(of_nobody) == ["NOT_DICOM", "NOT_USED"]
+    told = {problem.code.value: problem.sentence for problem in of_nobody.problems}
+    assert told["NOT_DICOM"].startswith("1 file(s)")
+    assert told["NOT_USED"].startswith("2 link(s)")
 
 
 def test_two_persons_with_one_patient_id_are_not_mixed(hospital: Callable[..., Path], tmp_path: Path) -> None:

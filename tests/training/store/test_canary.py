@@ -19,7 +19,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGLSLossless
+from pydicom.uid import JPEGLSLossless, NuclearMedicineImageStorage, SpatialRegistrationStorage
 
 from inference.ct.series import read_ct_files
 from inference.geometry import Grid
@@ -30,7 +30,7 @@ from training.nuclear_image import read_nuclear_image
 from training.pairs.perfusion_image import read_perfusion
 from training.pairs.registration_object import read_registration
 from training.store.deidentification import deidentified
-from training.store.kept_attributes import KEPT, OF_REGISTRATION, Rule
+from training.store.kept_attributes import KEPT, WHERE_ABSENT, Rule
 from training.store.pseudonyms import Pseudonyms
 from training.store.stored_pair import StoredLink
 from training.store.study_store import StudyStore
@@ -161,7 +161,8 @@ def test_nothing_is_left_that_is_not_on_the_list(filled: StudyStore) -> None:
         "PatientName", "PatientID", "InstanceNumber", "PatientIdentityRemoved", "DeidentificationMethod",
         "Manufacturer",
         "DeidentificationMethodCodeSequence", "LongitudinalTemporalInformationModified", "PixelData", "CodeValue",
-        "CodingSchemeDesignator", "CodeMeaning", "Radiopharmaceutical", *OF_REGISTRATION,
+        "CodingSchemeDesignator", "CodeMeaning", "Radiopharmaceutical",
+        *WHERE_ABSENT[SpatialRegistrationStorage],
     }  # fmt: skip
     empty = set()
     (pair,) = filled.pairs()
@@ -252,14 +253,18 @@ def test_a_registration_moves_as_it_did(tmp_path: Path) -> None:
         assert moved.matrix == pytest.approx(MOVED)
 
 
-def test_a_pet_is_read_from_the_store_as_from_the_hospital_and_names_nobody(tmp_path: Path) -> None:
+def pet_of_patient() -> list[FileDataset]:
     grid = Grid.axial((5, 9, 11), (4.0, 4.4, 4.2), (-20.0, -20.0, 25.0), frame_of_reference_uid=PATIENT.uid(3))
     slices = pet(np.random.default_rng(3).random((5, 9, 11)), grid)
     for each in slices:
         each.PatientID, each.PatientName, each.PatientBirthDate = PATIENT.patient_id, PATIENT.name, PATIENT.birth_date
+    return slices
+
+
+def test_a_pet_is_read_from_the_store_as_from_the_hospital_and_names_nobody(tmp_path: Path) -> None:
     store = StudyStore.create(tmp_path / "store")
     with disable_value_validation():
-        slices = [planted(each) for each in slices]
+        slices = [planted(each) for each in pet_of_patient()]
         link = StoredLink("frame-of-reference", IDENTITY)
         files = saved(PATIENT.ct(), slices, None, link, tmp_path / "hospital")
     pair = store.take(files, by="Ann")
@@ -327,9 +332,60 @@ def test_a_validator_finds_no_error(filled: StudyStore, tmp_path: Path) -> None:
     assert dciodvfy(pair.registration) == []
 
 
+MAY_BE_EMPTY = ("RadiopharmaceuticalInformationSequence", "ActualFrameDuration", "CollimatorType", "AcquisitionDate")
+"""Of a PET (type 2)."""
+
+
+def valid(slices: list[FileDataset]) -> list[FileDataset]:
+    """A PET with all that its IOD asks for (PS3.3 table A.21.3-1)."""
+    for number, each in enumerate(slices, 1):
+        each.StudyID = each.AccessionNumber = each.ReferringPhysicianName = each.PositionReferenceIndicator = ""
+        each.SeriesNumber, each.InstanceNumber, each.ImageIndex, each.NumberOfSlices = 3, number, number, len(slices)
+        each.SeriesDate = each.AcquisitionDate = each.StudyDate
+        each.StudyTime = each.SeriesTime = each.AcquisitionTime = "081533"
+        each.Manufacturer, each.BodyPartExamined, each.ActualFrameDuration = "SIEMENS", "CHEST", 180000
+        each.CountsSource, each.CollimatorType, each.FrameReferenceTime = "EMISSION", "NONE", 90000.5
+        each.DecayCorrection, each.DecayFactor = "START", 1.02
+        each.PatientOrientationCodeSequence = each.PatientGantryRelationshipCodeSequence = Sequence()
+        drug = Dataset()
+        drug.Radiopharmaceutical, drug.RadionuclideCodeSequence = "Ga-68 MAA", Sequence()
+        each.RadiopharmaceuticalInformationSequence = Sequence([drug])
+    return slices
+
+
+@pytest.mark.parametrize("empty", [(), MAY_BE_EMPTY])
+def test_a_pet_that_is_valid_is_valid_in_the_store(empty: tuple[str, ...], tmp_path: Path) -> None:
+    slices = valid(pet_of_patient())
+    for each in slices:
+        for keyword in empty:
+            setattr(each, keyword, None)
+    link = StoredLink("frame-of-reference", IDENTITY)
+    files = saved(PATIENT.ct(), slices, None, link, tmp_path / "hospital")
+    pair = StudyStore.create(tmp_path / "store").take(files, by="Ann")
+    assert [dciodvfy(path) for path in (*files.nuclear, *pair.nuclear)] == [[]] * 2 * len(slices)
+    stored = [dcmread(path) for path in pair.nuclear]
+    assert [each.ImageIndex for each in stored] == [1, 2, 3, 4, 5]
+    assert {(each.SeriesTime, each.get("AcquisitionTime") or "") for each in stored} == {("000000", "")}
+
+
+def test_a_spect_whose_header_says_little_is_valid_in_the_store(tmp_path: Path) -> None:
+    spect = PATIENT.spect()
+    spect.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence = None
+    for keyword in WHERE_ABSENT[NuclearMedicineImageStorage]:
+        setattr(spect, keyword, None)
+    files = saved(PATIENT.ct(), [spect], None, StoredLink("frame-of-reference", IDENTITY), tmp_path / "hospital")
+    pair = StudyStore.create(tmp_path / "store").take(files, by="Ann")
+    assert [dciodvfy(path) for path in (*files.nuclear, *pair.nuclear)] == [[], []]
+
+
 def test_only_attributes_on_the_list_keep_numbers() -> None:
     """Texts are held against words, numbers are made anew: whoever lists a text as a number breaks this."""
     vrs = {keyword: DicomDictionary[tag_for_keyword(keyword)][0] for keyword in KEPT}  # type: ignore[index]
     numbers = {vrs[keyword] for keyword, rule in KEPT.items() if rule is Rule.NUMBER}
     assert numbers <= {"DS", "IS", "US", "UL", "AT", "US or SS"}
     assert {vrs[keyword] for keyword in KEPT} <= {"UI", "DA", "SQ", "CS", "SH", "LO", *numbers}
+
+
+def test_the_reference_says_how_many_attributes_are_kept() -> None:
+    page = Path(__file__).parents[3] / "docs" / "retraining-reference.md"
+    assert f"what is **kept**: {len(KEPT)} attributes" in " ".join(page.read_text().split())

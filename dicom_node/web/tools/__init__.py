@@ -1,0 +1,1 @@
+"""What a physicist and a PACS administrator reach for: rules on trial, peers, charts, models, audit trail, log."""
