@@ -4,7 +4,7 @@ A name that nobody has is not told: who types a password into the field of the n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +15,9 @@ from dicom_node.audit.pseudonyms import Identifiers
 
 NOBODY: Final = "unknown"
 """Stands for a name that no person has here."""
+
+LIST: Final = "urn:perfusion-node:cases"
+"""Stands for the list of cases, as what was asked for."""
 
 _PATIENT: Final = 1
 _REPORT: Final = 3
@@ -89,12 +92,43 @@ def instances_accessed(
         ParticipantObject(identifiers.patient(patient_id), codes.PATIENT_NUMBER, 1, _PATIENT, name="withheld")
         for patient_id in dict.fromkeys(study.patient_id for study in studies)
     ]
-    case = ParticipantObject(f"urn:perfusion-node:case:{case_id}", codes.URI, 2, _JOB, name="case")
     return AuditMessage(
         codes.INSTANCES_ACCESSED,
         "R",
         time,
         Outcome.SUCCESS,
         (who.participant(), us.participant(is_requestor=False)),
-        objects=(*found, *patients, case),
+        objects=(*found, *patients, _case(case_id)),
     )
+
+
+def cases_listed(us: Reporter, time: datetime, who: AtPage, case_ids: Sequence[str]) -> AuditMessage:
+    """Somebody was shown whose cases these are, in a list (PS3.15 A.5.3.10, Query).
+
+    Instances Accessed (A.5.3.6) and Patient Record (A.5.3.14) are about one patient each, and the first "not queries";
+    a list would be a message for each of its rows. Query may be of other protocols than DICOM's, and its action is E.
+    It does not have to tell what was answered. Ours does: whoever asks who saw a patient finds the case here. What was
+    looked for is withheld, since it may name a patient.
+
+    Args:
+        us: the process that showed it.
+        time: when.
+        who: the person.
+        case_ids: of the cases in the list.
+    """
+    asked = ParticipantObject(LIST, codes.URI, 2, _REPORT, query=b"withheld")
+    return AuditMessage(
+        codes.QUERY,
+        "E",
+        time,
+        Outcome.SUCCESS,
+        (
+            replace(who.participant(), role=codes.SOURCE),
+            us.participant(is_requestor=False, role=codes.DESTINATION),
+        ),
+        objects=(asked, *map(_case, case_ids)),
+    )
+
+
+def _case(case_id: str) -> ParticipantObject:
+    return ParticipantObject(f"urn:perfusion-node:case:{case_id}", codes.URI, 2, _JOB, name="case")

@@ -29,6 +29,9 @@ def _log_used(entry: Entry) -> str:
 
 
 def _query(entry: Entry) -> str:
+    listed = sum(subject.startswith("case:") for subject in entry.subjects)
+    if listed:
+        return f"{_who(entry, _FROM)} saw the patient in a list of {listed} case{'s' * (listed != 1)}"
     return f"{_who(entry, _FROM)} asked {_who(entry, _TO)}"
 
 

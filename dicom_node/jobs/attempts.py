@@ -122,6 +122,8 @@ class Attempt:
     output: dict[str, Any]
     created_at_s: float
     updated_at_s: float
+    begun_at_s: float | None = None
+    """When a worker took it; None while it waits."""
 
     @property
     def is_active(self) -> bool:

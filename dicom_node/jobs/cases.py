@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from dicom_node.durable_files import (
     make_directory,
@@ -50,6 +50,7 @@ from dicom_node.jobs.priorities import Priority, queue_number
 
 PIPELINE_VERSION = "2"
 """Part of every case id: a new version of the stages makes new cases of series that come again."""
+_ID_LENGTH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class CaseRecord:
 def case_id_of(series_instance_uid: str, content_digest: str) -> str:
     """The id of a case: the same series with the same instances always gives the same id."""
     text = "\n".join((PIPELINE_VERSION, series_instance_uid, content_digest))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +292,8 @@ class CaseStore:
         Raises:
             UnknownCase: none does, or several do.
         """
+        if len(start_of_id) == _ID_LENGTH and start_of_id.isalnum() and (self.root / start_of_id / "case.json").exists():
+            return self.folder(start_of_id)
         found = [case for case in self.all() if case.case_id.startswith(start_of_id)]
         if len(found) != 1 or not start_of_id:
             raise UnknownCase(start_of_id)

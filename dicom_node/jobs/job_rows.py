@@ -140,6 +140,7 @@ def attempt_of(row: WorkflowStatus) -> Attempt:
         output=row.output if isinstance(row.output, dict) else _fault(row),
         created_at_s=(row.created_at or 0) / 1000,
         updated_at_s=(row.updated_at or 0) / 1000,
+        begun_at_s=row.dequeued_at / 1000 if row.dequeued_at else None,
     )
 
 

@@ -1,10 +1,12 @@
-"""Every view of a case is told to the audit trail: once for each person, sign-in and case, and again after a while.
+"""Every view of a case, and of a list that shows patients, is told to the audit trail.
 
-A page asks for many pictures of the same case; the trail says who looked at whom, not how often a browser asked.
+Once for each person, sign-in and case, and again after a while: a page asks for many pictures of the same case, and a
+list is read anew many times a day. The trail says who looked at whom, not how often a browser asked.
 """
 
 import re
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -16,7 +18,7 @@ from dicom_node.audit.events import StudyTransfer
 from dicom_node.audit.people import AtPage
 from dicom_node.errors import UnknownCase
 from dicom_node.jobs.cases import CaseFolder
-from dicom_node.web.access.rights import Person
+from dicom_node.web.access.rights import Person, Right
 from dicom_node.web.node import WebNode
 
 _CASE_ID: Final = re.compile(r"[0-9a-f]{1,64}")
@@ -40,6 +42,25 @@ def told_view(node: WebNode, person: Person, case_id: str) -> None:
     instances = folder.record().instances
     if node.views.must_tell(person, case_id, time.monotonic()):
         node.audit.case_seen(AtPage(person.name, person.address), case_id, _studies(folder, instances))
+
+
+def told_list(node: WebNode, person: Person, case_ids: Iterable[str]) -> None:
+    """Tell the audit trail that somebody is shown whose cases these are; to be called before they are.
+
+    One message for all of them, without those that the person was shown in a list shortly before. Whoever may not see
+    patients is shown nobody, and nothing is told.
+
+    Args:
+        node: whose cases.
+        person: who looks.
+        case_ids: whole ids of the cases in the list.
+    """
+    if not person.may(Right.SEE_PATIENTS):
+        return
+    now_s = time.monotonic()
+    untold = [case_id for case_id in case_ids if node.views.must_tell(person, f"list {case_id}", now_s)]
+    if untold:
+        node.audit.cases_listed(AtPage(person.name, person.address), untold)
 
 
 def _studies(folder: CaseFolder, instances: int) -> tuple[StudyTransfer, ...]:

@@ -24,7 +24,7 @@ class ViewsTold:
 
         Args:
             person: who looks.
-            case_id: at what.
+            case_id: at what; a list says so before the id.
             now_s: monotonic time.
         """
         key = (person.name, person.session, case_id)

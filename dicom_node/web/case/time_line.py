@@ -94,7 +94,7 @@ def _attempt(attempt: Attempt, attempts: Sequence[Attempt]) -> Moment:
     stage, names = attempt.id.stage, attempt.id.before()
     before = next((a for a in attempts if a.id in names), None)
     wait_s = float(before.output.get("wait_s", 0.0)) if before is not None else 0.0
-    began_s = attempt.created_at_s + wait_s
+    began_s = attempt.created_at_s + wait_s if attempt.begun_at_s is None else attempt.begun_at_s
     if not attempt.is_active:
         began_s = min(began_s, attempt.updated_at_s)  # it was woken before its time
     result = attempt.result

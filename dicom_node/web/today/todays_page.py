@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from dicom_node.jobs.attempts import CaseState
 from dicom_node.web.access.rights import Person
 from dicom_node.web.guard import Viewer
+from dicom_node.web.node import TheNode
 from dicom_node.web.page import page
 from dicom_node.web.today.case_filter import NO_FILTER, CaseFilter, filter_of
 from dicom_node.web.today.case_search import BadCursor, CasePage, find_cases
 from dicom_node.web.today.today import TheToday, Today, looking
+from dicom_node.web.viewing import told_list
 
 router = APIRouter(lifespan=looking, include_in_schema=False)
 _FIELDS: Final = ("q", "state", "received_from", "received_to", "cursor")
@@ -23,13 +25,14 @@ _NOT_UNDERSTOOD: Final = "What was asked for is not understood: {what}. Nothing 
 
 
 @router.get("/", response_class=HTMLResponse)
-def today_page(request: Request, person: Viewer, today: TheToday) -> HTMLResponse:
+def today_page(request: Request, person: Viewer, today: TheToday, node: TheNode) -> HTMLResponse:
     """Today: cases, destinations, alarms."""
     # Before the cases are read: what changes meanwhile is told once more, and never missed.
     place = today.changes.name_of(today.changes.place())
     fields = [(name, value) for name, value in request.query_params.multi_items() if name in _FIELDS]
     wanted, found, fault = _found(today, person, fields)
     sees_patients = wanted.query(person).sees_patients
+    told_list(node, person, [line.case_id for line in found.lines])
     shown: dict[str, Any] = {
         "cases": [today.answer_of(line, sees_patients=sees_patients) for line in found.lines],
         "found": found,
