@@ -26,7 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import httpx2
 import numpy as np
 import psutil
 from rich.console import Console
@@ -145,7 +145,7 @@ def _write_case(store: CaseStore, case_id: str, chosen: random.Random) -> None:
 
 
 @contextmanager
-def page_process(folder: Path) -> Iterator[tuple[httpx.Client, psutil.Process]]:
+def page_process(folder: Path) -> Iterator[tuple[httpx2.Client, psutil.Process]]:
     """The page in a process of its own, when it has read all cases."""
     with ExitStack() as parts:
         listening = parts.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -162,14 +162,14 @@ def page_process(folder: Path) -> Iterator[tuple[httpx.Client, psutil.Process]]:
         )
         parts.callback(process.kill)
         where = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        client = parts.enter_context(httpx.Client(base_url=where, headers=_HEADERS, timeout=_LIMIT_S))
+        client = parts.enter_context(httpx2.Client(base_url=where, headers=_HEADERS, timeout=_LIMIT_S))
         began = time.monotonic()
         assert eventually(lambda: client.get("/api/v1/node").json()["is_filling"] is False, _LIMIT_S)
         console.print(f"All cases read {time.monotonic() - began:.1f} s after the start of the process.")
         yield client, psutil.Process(process.pid)
 
 
-def questions(client: httpx.Client) -> dict[str, Callable[[random.Random], str]]:
+def questions(client: httpx2.Client) -> dict[str, Callable[[random.Random], str]]:
     """What is asked, by what it is called: an address for each draw."""
     known = [case for page in _pages(client) for case in page["cases"]]
     cursors = [page["next_cursor"] for page in _pages(client) if page["next_cursor"]]
@@ -196,7 +196,7 @@ def questions(client: httpx.Client) -> dict[str, Callable[[random.Random], str]]
     }
 
 
-def _pages(client: httpx.Client) -> Iterator[dict[str, Any]]:
+def _pages(client: httpx2.Client) -> Iterator[dict[str, Any]]:
     cursor = ""
     while True:
         page = client.get("/api/v1/cases", params={"limit": 200, "cursor": cursor}).json()
@@ -205,7 +205,7 @@ def _pages(client: httpx.Client) -> Iterator[dict[str, Any]]:
             return
 
 
-def times_ms(client: httpx.Client, addresses: Sequence[str], at_once: int) -> list[float]:
+def times_ms(client: httpx2.Client, addresses: Sequence[str], at_once: int) -> list[float]:
     """How long each answer took."""
 
     def ask(address: str) -> float:
@@ -217,11 +217,11 @@ def times_ms(client: httpx.Client, addresses: Sequence[str], at_once: int) -> li
         return list(threads.map(ask, addresses))
 
 
-def busy_percent(client: httpx.Client, process: psutil.Process, seconds: float) -> float:
+def busy_percent(client: httpx2.Client, process: psutil.Process, seconds: float) -> float:
     """Of one core, while browsers listen and nothing happens."""
     with ExitStack() as browsers:
         for number in range(_BROWSERS):
-            own = browsers.enter_context(httpx.Client(base_url=client.base_url, timeout=_LIMIT_S))
+            own = browsers.enter_context(httpx2.Client(base_url=client.base_url, timeout=_LIMIT_S))
             headers = {**_HEADERS, "X-Forwarded-User": f"browser {number}"}
             browsers.enter_context(own.stream("GET", "/api/v1/events", headers=headers)).raise_for_status()
         before, began = process.cpu_times(), time.monotonic()

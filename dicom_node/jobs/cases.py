@@ -292,7 +292,8 @@ class CaseStore:
         Raises:
             UnknownCase: none does, or several do.
         """
-        if len(start_of_id) == _ID_LENGTH and start_of_id.isalnum() and (self.root / start_of_id / "case.json").exists():
+        is_whole = len(start_of_id) == _ID_LENGTH and start_of_id.isalnum()
+        if is_whole and (self.root / start_of_id / "case.json").exists():
             return self.folder(start_of_id)
         found = [case for case in self.all() if case.case_id.startswith(start_of_id)]
         if len(found) != 1 or not start_of_id:
