@@ -22,7 +22,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test pytomography bench-spect test-totalsegmentator test-models test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-page bench-atlas bench-shown bench-training bench-page bench-watched quality-figures capacity torture torture-pipeline torture-time torture-write fuzz clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator test-models test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training bench-inference bench-page bench-watched quality-figures capacity torture torture-pipeline torture-time torture-write fuzz clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
