@@ -45,7 +45,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> NodeSettings:
     found = parse_settings(
         {
             "node": {"data_dir": str(folder / "data")},
-            "inference": {"trusted_keys": [str(own)], "device": "cpu"},
+            "inference": {"perfusion": "densitometric", "trusted_keys": [str(own)], "device": "cpu"},
             "destinations": [
                 {"name": "pacs", "objects": ["parametric-map"], **peer},
                 {"name": "lab", "mode": "research", "objects": EVERYTHING, **peer},
