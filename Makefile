@@ -22,7 +22,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test pytomography bench-spect test-totalsegmentator test-models test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training bench-inference bench-page bench-watched quality-figures capacity torture torture-pipeline torture-time torture-write fuzz clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator test-models test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training bench-inference bench-page bench-watched quality-figures capacity torture torture-pipeline torture-time torture-write fuzz screenshots clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -84,6 +84,9 @@ bench-watched: $(VENV)/installed-test  ## Speed of the receiver while ten browse
 
 bench-page: $(VENV)/installed-test  ## The operator's page with 10,000 cases: list, search, what looking costs. PAGE="--cases 1000".
 	$(BIN)/python -m benchmarks.page $(PAGE)
+
+screenshots: $(VENV)/installed-test  ## Pictures of every page of a node with a day's cases. Needs Chromium, dcmtk, Orthanc.
+	$(BIN)/python -W ignore -m tests.browser.screenshots
 
 bench-spect: $(VENV)/installed-test $(VENV)/pytomography  ## The SPECT shortcut beside PyTomography on in-silico patients: agreement, width, noise, time.
 	$(BIN)/python -m benchmarks.spect $(SPECT)

@@ -3,7 +3,7 @@
 A name that nobody has is not told: who types a password into the field of the name must not find it in the trail.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -19,6 +19,8 @@ NOBODY: Final = "unknown"
 LIST: Final = "urn:perfusion-node:cases"
 """Stands for the list of cases, as what was asked for."""
 
+_ROWS: Final = 50
+"""Of a list in one message: about 35 kB, which a datagram of syslog holds whole."""
 _PATIENT: Final = 1
 _REPORT: Final = 3
 _JOB: Final = 20
@@ -88,10 +90,7 @@ def instances_accessed(
         )
         for study in studies
     ]
-    patients = [
-        ParticipantObject(identifiers.patient(patient_id), codes.PATIENT_NUMBER, 1, _PATIENT, name="withheld")
-        for patient_id in dict.fromkeys(study.patient_id for study in studies)
-    ]
+    patients = _patients([study.patient_id for study in studies], identifiers)
     return AuditMessage(
         codes.INSTANCES_ACCESSED,
         "R",
@@ -102,32 +101,45 @@ def instances_accessed(
     )
 
 
-def cases_listed(us: Reporter, time: datetime, who: AtPage, case_ids: Sequence[str]) -> AuditMessage:
-    """Somebody was shown whose cases these are, in a list (PS3.15 A.5.3.10, Query).
+def cases_listed(
+    us: Reporter, time: datetime, who: AtPage, patient_ids: Mapping[str, str], identifiers: Identifiers
+) -> list[AuditMessage]:
+    """Somebody was shown whose cases these are, in a list (PS3.15 A.5.3.10, Query); one message for each fifty.
 
     Instances Accessed (A.5.3.6) and Patient Record (A.5.3.14) are about one patient each, and the first "not queries";
     a list would be a message for each of its rows. Query may be of other protocols than DICOM's, and its action is E.
-    It does not have to tell what was answered. Ours does: whoever asks who saw a patient finds the case here. What was
+    It does not have to tell what was answered. Ours does: whoever asks who saw a patient finds it here. What was
     looked for is withheld, since it may name a patient.
 
     Args:
         us: the process that showed it.
         time: when.
         who: the person.
-        case_ids: of the cases in the list.
+        patient_ids: Patient IDs by the ids of the cases in the list; empty where an image has none.
+        identifiers: how patients are named.
     """
-    asked = ParticipantObject(LIST, codes.URI, 2, _REPORT, query=b"withheld")
-    return AuditMessage(
-        codes.QUERY,
-        "E",
-        time,
-        Outcome.SUCCESS,
-        (
-            replace(who.participant(), role=codes.SOURCE),
-            us.participant(is_requestor=False, role=codes.DESTINATION),
-        ),
-        objects=(asked, *map(_case, case_ids)),
+    rows = list(patient_ids.items())
+    return [_listed(us, time, who, rows[k : k + _ROWS], identifiers) for k in range(0, len(rows), _ROWS)]
+
+
+def _listed(
+    us: Reporter, time: datetime, who: AtPage, rows: Sequence[tuple[str, str]], identifiers: Identifiers
+) -> AuditMessage:
+    participants = (
+        replace(who.participant(), role=codes.SOURCE),
+        us.participant(is_requestor=False, role=codes.DESTINATION),
     )
+    asked = ParticipantObject(LIST, codes.URI, 2, _REPORT, query=b"withheld")
+    cases = [_case(case_id) for case_id, _ in rows]
+    patients = _patients([patient_id for _, patient_id in rows if patient_id], identifiers)
+    return AuditMessage(codes.QUERY, "E", time, Outcome.SUCCESS, participants, objects=(asked, *cases, *patients))
+
+
+def _patients(patient_ids: Iterable[str], identifiers: Identifiers) -> list[ParticipantObject]:
+    return [
+        ParticipantObject(identifiers.patient(patient_id), codes.PATIENT_NUMBER, 1, _PATIENT, name="withheld")
+        for patient_id in dict.fromkeys(patient_ids)
+    ]
 
 
 def _case(case_id: str) -> ParticipantObject:

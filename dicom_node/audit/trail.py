@@ -149,9 +149,10 @@ class AuditTrail:
         identifiers = self._known_identifiers()
         self._write(people.instances_accessed(self._us(), _now(), who, case_id, studies, identifiers))
 
-    def cases_listed(self, who: AtPage, case_ids: Sequence[str]) -> None:
-        """A person was shown whose cases these are, in a list; one message for all of them."""
-        self._write(people.cases_listed(self._us(), _now(), who, case_ids))
+    def cases_listed(self, who: AtPage, patient_ids: Mapping[str, str]) -> None:
+        """A person was shown whose cases these are, in a list: Patient IDs by the ids of the cases."""
+        identifiers = self._known_identifiers()
+        self._write(*people.cases_listed(self._us(), _now(), who, patient_ids, identifiers))
 
     def log_used(self, who: AtPage | None = None, patient: str = "") -> None:
         """A person read the trail with our command or on our page.

@@ -25,6 +25,9 @@ from dicom_node.web.fault_answers import fault_answer, not_signed_in
 
 PUBLIC: Final = ("/static/", "/sign-in")
 """What is answered to everybody: it shows nothing of the node."""
+BY_ITSELF: Final = "X-By-Itself"
+"""Header by which a script of ours says that nobody has done anything: its page only lies open."""
+_STREAM: Final = "text/event-stream"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -85,8 +88,7 @@ class Entrance:
 
     def _who(self, scope: Scope, key: str, headers: Headers, send: Send) -> tuple[str, Person | None, Send]:
         """Key of the session, who is signed in, and how to answer."""
-        is_use = "text/event-stream" not in headers.get("accept", "")  # a page that lies open asks for it by itself
-        session = self._sessions.find(key, is_use=is_use) if key else None
+        session = self._sessions.find(key, is_use=_is_use(headers)) if key else None
         announced = self._people.announced(scope)
         standing = announced or (self._people.standing(session) if session else None)
         if session is not None and (standing is None or standing.mark != session.mark):
@@ -114,6 +116,14 @@ class Entrance:
         ours = {headers.get("host", ""), urlsplit(self._settings.public_url).netloc}
         if origin is not None and urlsplit(origin).netloc not in ours - {""}:
             raise RequestRefused("another site asked for it")
+
+
+def _is_use(headers: Headers) -> bool:
+    """Whether a person does something, which keeps them signed in.
+
+    An `EventSource` can carry no header of ours; it is known by what it accepts, which is its stream and nothing else.
+    """
+    return BY_ITSELF not in headers and headers.get("accept") != _STREAM
 
 
 def _person(session: Session, scope: Scope) -> Person:

@@ -8,11 +8,13 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dicom_node.web.access.rights import Person, Right
+from dicom_node.web.patient_name import shown_name
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 _environment = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
+_environment.filters["name_of"] = shown_name
 
 
 def page(request: Request, template: str, person: Person | None, *, status: int = 200, **fields: Any) -> HTMLResponse:

@@ -6,7 +6,7 @@ list is read anew many times a day. The trail says who looked at whom, not how o
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -44,7 +44,7 @@ def told_view(node: WebNode, person: Person, case_id: str) -> None:
         node.audit.case_seen(AtPage(person.name, person.address), case_id, _studies(folder, instances))
 
 
-def told_list(node: WebNode, person: Person, case_ids: Iterable[str]) -> None:
+def told_list(node: WebNode, person: Person, patient_ids: Mapping[str, str]) -> None:
     """Tell the audit trail that somebody is shown whose cases these are; to be called before they are.
 
     One message for all of them, without those that the person was shown in a list shortly before. Whoever may not see
@@ -53,12 +53,16 @@ def told_list(node: WebNode, person: Person, case_ids: Iterable[str]) -> None:
     Args:
         node: whose cases.
         person: who looks.
-        case_ids: whole ids of the cases in the list.
+        patient_ids: Patient IDs by the whole ids of the cases in the list.
     """
     if not person.may(Right.SEE_PATIENTS):
         return
     now_s = time.monotonic()
-    untold = [case_id for case_id in case_ids if node.views.must_tell(person, f"list {case_id}", now_s)]
+    untold = {
+        case_id: patient_id
+        for case_id, patient_id in patient_ids.items()
+        if node.views.must_tell(person, f"list {case_id}", now_s)
+    }
     if untold:
         node.audit.cases_listed(AtPage(person.name, person.address), untold)
 

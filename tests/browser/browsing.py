@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import uvicorn
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.peers import program
 
@@ -68,16 +68,28 @@ def chromium() -> Iterator[Launch]:
 
 @dataclass(slots=True)
 class Complaints:
-    """What a page complained of."""
+    """What a page complained of, but that a page itself was refused, which whoever looks at it sees."""
 
     said: list[str] = field(default_factory=list)
+    _console: list[tuple[str, str]] = field(default_factory=list)
+    """Address and words."""
+    _pages: set[str] = field(default_factory=set)
+    """Addresses gone to."""
 
     def listen(self, page: Page) -> None:
         """Note errors from now on; before the page is opened."""
         page.add_init_script(_LISTEN)
         page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
-        page.on("console", lambda told: self.said.append(f"console: {told.text}") if told.type == "error" else None)
+        page.on("console", lambda told: self._note(told))  # a method of a class with slots cannot be marked
+        page.on("request", lambda asked: self._pages.add(asked.url) if asked.is_navigation_request() else None)
+
+    def _note(self, told: ConsoleMessage) -> None:
+        if told.type == "error":
+            self._console.append((told.location["url"], told.text))
 
     def of(self, page: Page) -> list[str]:
         """All complaints, with what the content security policy stopped."""
-        return self.said + [f"policy: {violation}" for violation in page.evaluate("window.violations")]
+        refused = "Failed to load resource"
+        console = [text for url, text in self._console if not (text.startswith(refused) and url in self._pages)]
+        violations = [f"policy: {violation}" for violation in page.evaluate("window.violations")]
+        return self.said + [f"console: {text}" for text in console] + violations

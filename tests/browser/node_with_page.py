@@ -4,17 +4,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
+import httpx2
 from playwright.sync_api import Page
 from pydicom import Dataset
 
 from dicom_node.network.addresses import AeAddress
 from dicom_node.web.access.rights import PageRole
 from inference.ct.instances import PhantomPatient, ct_instances
-from inference.phantom.build import ThoraxBuild, varied
-from inference.phantom.thorax import DEFAULT_GRID, ThoraxVariant, draw_thorax
+from inference.phantom.build import ThoraxBuild
+from inference.phantom.thorax import DEFAULT_GRID, STANDARD_BUILD, ThoraxVariant, draw_thorax
 from tests.dicom_node.web.conftest import PASSWORD
 from tests.peers import eventually, free_port
 from tests.running_node import START_LIMIT_S, RunningNode, running_node, save_instances
@@ -46,9 +45,8 @@ class NodeWithPage:
     def answers(self) -> bool:
         """Whether the page is there."""
         try:
-            with urlopen(f"{self.address}/sign-in", timeout=30.0) as answer:
-                return bool(answer.status == 200)
-        except (URLError, OSError):
+            return httpx2.get(f"{self.address}/sign-in", timeout=30.0).status_code == 200
+        except httpx2.TransportError:
             return False
 
 
@@ -83,14 +81,13 @@ def thorax_of(
     patient_id: str,
     folder: Path,
     *,
-    build: ThoraxBuild | int | None = None,
+    build: ThoraxBuild = STANDARD_BUILD,
     variant: ThoraxVariant = ThoraxVariant.STANDARD,
     **more: str,
 ) -> list[Path]:
     """Files of a small CT of an invented patient; `more` are elements of every instance, by keyword."""
-    built = varied(build) if isinstance(build, int) else build or ThoraxBuild()
     patient = PhantomPatient(name, patient_id, "19540317", "F", "Lung, planning", "Planning CT 5 mm", "20261126")
-    instances: list[Dataset] = list(ct_instances(draw_thorax(GRID, build=built, variant=variant).ct, patient=patient))
+    instances: list[Dataset] = list(ct_instances(draw_thorax(GRID, build=build, variant=variant).ct, patient=patient))
     for instance in instances:
         for keyword, value in more.items():
             setattr(instance, keyword, value)

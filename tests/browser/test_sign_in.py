@@ -1,38 +1,22 @@
 """Signing in with a real browser at the page's own process: its cookies, its origins, its policy of content."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from dicom_node.web.access.accounts import Accounts
 from dicom_node.web.access.rights import PageRole
-from tests.browser.browsing import NO_WEBGL, Complaints, chromium
+from tests.browser.conftest import OpenPage
 from tests.dicom_node.web.conftest import PASSWORD
 from tests.dicom_node.web.test_web_process import running, site
 from tests.openid_provider import CLIENT, SECRET, openid_provider
 from tests.peers import free_port
 
-WAIT_MS = 120_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as launch:
-        yield launch(*NO_WEBGL)
-
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page that must have had nothing to complain of."""
-    context = browser.new_context()
-    context.set_default_timeout(WAIT_MS)
-    opened, complaints = context.new_page(), Complaints()
-    complaints.listen(opened)
-    yield opened
-    assert complaints.of(opened) == []
-    context.close()
+def page(open_page: OpenPage) -> Page:
+    return open_page()
 
 
 def test_somebody_signs_in_and_out_by_keyboard(page: Page, tmp_path: Path) -> None:

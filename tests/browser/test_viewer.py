@@ -14,7 +14,8 @@ from dicom_node.web.access.rights import PageRole
 from dicom_node.web.app import create_app
 from dicom_node.web.viewer import volumes
 from dicom_node.web.viewer.view_facts import MAP_OPACITY, shown_table
-from tests.browser.browsing import NO_WEBGL, Complaints, Launch, chromium, served
+from tests.browser.browsing import NO_WEBGL, Complaints, Launch, served
+from tests.browser.conftest import WAIT_MS, OpenPage
 from tests.dicom_node.web.conftest import SITE, Everybody
 from tests.dicom_node.web.viewer.view_cases import (
     BONE_MM,
@@ -37,7 +38,6 @@ LETTERS = {
     "sagittal": "Sagittal: A left, P right, H top, F bottom.",
 }
 AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
-WAIT_MS = 120_000
 Mm = tuple[float, float, float]
 
 
@@ -64,40 +64,20 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield Node(address, settings, {name: case.case_id for name, case in cases.items()})
 
 
-@pytest.fixture(scope="module")
-def launch() -> Iterator[Launch]:
-    with chromium() as starter:
-        yield starter
-
-
-@pytest.fixture(scope="module")
-def browser(launch: Launch) -> Browser:
-    return launch()
-
-
 Open = Callable[..., "Shown"]
 
 
 @pytest.fixture
-def opened(node: Node, browser: Browser) -> Iterator[Open]:
-    """Opens the viewer of a case; afterwards the browser must have had nothing to complain of."""
-    contexts, pages = [], []
+def opened(node: Node, open_page: OpenPage) -> Open:
+    """Opens the viewer of a case."""
 
     def open_case(stored: str = "HFS", width: int = 1366, height: int = 768) -> Shown:
-        context = browser.new_context(viewport={"width": width, "height": height})
-        contexts.append(context)
-        page, complaints = context.new_page(), Complaints()
-        complaints.listen(page)
-        pages.append((page, complaints))
+        page = open_page(width, height)
         page.goto(f"{node.address}/cases/{node.cases[stored]}/viewer")
-        page.wait_for_selector('section.viewer[data-ready="all"]', timeout=WAIT_MS)
+        page.wait_for_selector('section.viewer[data-ready="all"]')
         return Shown(page)
 
-    yield open_case
-    complaints = [said for page, heard in pages for said in heard.of(page)]
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return open_case
 
 
 @dataclass(frozen=True, slots=True)

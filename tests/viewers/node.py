@@ -17,12 +17,19 @@ def node() -> str:
     Where it or its packages are missing the test is skipped, and fails where CI promises to have them.
     """
     found = program("node")
-    if not (_HERE / "node_modules").is_dir():
+    packages()
+    return found
+
+
+def packages() -> Path:
+    """Folder of the packages; a test without them is skipped, and fails where CI promises to have them."""
+    folder = _HERE / "node_modules"
+    if not folder.is_dir():
         complaint = "npm packages are not installed; npm ci --prefix tests/viewers brings them"
         if os.environ.get("CI"):
             pytest.fail(complaint)
         pytest.skip(complaint)
-    return found
+    return folder
 
 
 def run_node(script: str, *arguments: str | Path, timeout_s: float = 120.0) -> None:

@@ -1,11 +1,13 @@
 // The page of a case: mean HU of the lobes once they are known, and a word when the case has changed.
 
+import { BY_ITSELF } from "./by_itself.js";
+
 const LOOK_MS = 5000;
 const element = document.querySelector(".case");
 const address = `/api/v1/cases/${element.dataset.case}`;
 
 async function asked(part) {
-  const answer = await fetch(`${address}/${part}`, { headers: { Accept: "application/json" } });
+  const answer = await fetch(`${address}/${part}`, { headers: BY_ITSELF });
   return answer.ok ? answer.json() : null;
 }
 

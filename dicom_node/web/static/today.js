@@ -1,6 +1,8 @@
 // Keeps the page of today true while it is open: rows change in place, focus and scroll stay where they are.
 // Everything is shown as text; nothing that comes from a header is ever taken for markup.
 
+import { BY_ITSELF } from "./by_itself.js";
+
 const rows = document.getElementById("cases");
 const live = document.getElementById("live");
 const said = document.getElementById("said");
@@ -102,11 +104,8 @@ function exchange(id, from) {
   if (focused) [...ours.querySelectorAll("a[href]")].find((link) => link.getAttribute("href") === focused)?.focus({ preventScroll: true });
 }
 
-// Asked for by the page itself, as the stream is: it keeps nobody signed in who has gone away.
-const UNASKED = "text/html, text/event-stream;q=0";
-
 async function read(address) {
-  const answer = await fetch(address, { credentials: "same-origin", headers: { Accept: UNASKED } });
+  const answer = await fetch(address, { credentials: "same-origin", headers: BY_ITSELF });
   if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }

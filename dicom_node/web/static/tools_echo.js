@@ -1,5 +1,7 @@
 // Asks peers without leaving the page, and shows each answer when it comes.
 
+import { BY_ITSELF } from "./by_itself.js";
+
 const table = document.getElementById("echo");
 const state = document.getElementById("echo-state");
 const csrf = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
@@ -48,7 +50,7 @@ async function look() {
   looking = true;
   try {
     for (;;) {
-      const answer = await fetch("/api/v1/echo");
+      const answer = await fetch("/api/v1/echo", { headers: BY_ITSELF });
       if (!answer.ok) break;
       const board = await answer.json();
       show(board);

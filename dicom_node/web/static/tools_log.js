@@ -1,12 +1,12 @@
 // Follows the log: asks for what came since the last answer, and puts it on top.
 
+import { BY_ITSELF } from "./by_itself.js";
+
 const table = document.getElementById("log");
 const body = table.querySelector("tbody");
 const follow = document.getElementById("follow");
 const state = document.getElementById("log-state");
 const LOOK_MS = 2000;
-// What a page asks for by itself must not keep a session alive; the entrance tells it by this type.
-const BY_ITSELF = { Accept: "application/json, text/event-stream;q=0.1" };
 let after = table.dataset.after;
 
 function made(name, text = "", className = "") {

@@ -61,7 +61,10 @@ function seriesTried(series) {
       body.append(row([name, rule.action, rule.takes ? "yes" : "no", why(rule)]));
     }
     table.append(head, body);
-    section.append(table);
+    const place = made("div", "", "scroll");
+    Object.assign(place, { tabIndex: 0, role: "region", ariaLabel: "Rules that were asked" });
+    place.append(table);
+    section.append(place);
   }
   return section;
 }

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from dicom_node.jobs.attempts import CaseState
 from dicom_node.jobs.stages import Stage
 from dicom_node.reception.arrivals import Arrival, ArrivalState
+from dicom_node.web.patient_name import shown_name
 from dicom_node.web.today.case_line import CaseLine
 from dicom_node.web.today.contacts import DestinationState, Standing
 from dicom_node.web.today.node_state import NodeState, OldestCase
-from dicom_node.web.today.subject import shown_name
 from inference.quality.findings import Severity
 
 

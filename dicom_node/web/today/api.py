@@ -34,7 +34,7 @@ def cases(wanted: Annotated[CaseFilter, Query()], person: Viewer, today: TheToda
         found = find_cases(today.index, query, limit=wanted.limit, cursor=wanted.cursor)
     except BadCursor as fault:
         return refused(400, "BAD_CURSOR", str(fault))
-    told_list(node, person, [line.case_id for line in found.lines])
+    told_list(node, person, {line.case_id: line.subject.patient_id for line in found.lines})
     shown = [today.answer_of(line, sees_patients=query.sees_patients) for line in found.lines]
     return _json(CasesAnswer(cases=shown, next_cursor=found.next_cursor, matching=found.matching))
 

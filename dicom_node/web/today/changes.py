@@ -8,7 +8,9 @@ import asyncio
 import secrets
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 _KEPT: Final = 2000
@@ -26,6 +28,8 @@ class Change:
     """What those read who may see patients, as JSON."""
     masked: str
     """And all others."""
+    patient_ids: Mapping[str, str]
+    """Whose cases are shown to those who read it openly: Patient IDs by the ids of the cases."""
 
 
 class Changes:
@@ -44,17 +48,20 @@ class Changes:
         """Whether nothing more will come."""
         return self._is_closed
 
-    def add(self, kind: str, openly: str, masked: str = "") -> None:
+    def add(
+        self, kind: str, openly: str, masked: str = "", patient_ids: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Tell everybody.
 
         Args:
             kind: of the change.
             openly: JSON for those who may see patients.
             masked: JSON for all others; the same if empty.
+            patient_ids: whose cases are shown to the first, for the audit trail.
         """
         with self._lock:
             self._number += 1
-            self._kept.append(Change(self._number, kind, openly, masked or openly))
+            self._kept.append(Change(self._number, kind, openly, masked or openly, patient_ids))
         self._wake()
 
     def place(self) -> int:

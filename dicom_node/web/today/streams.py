@@ -9,19 +9,22 @@ import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from dicom_node.web.access.rights import Right
+from dicom_node.web.access.rights import Person, Right
 from dicom_node.web.fault_answers import Fault
 from dicom_node.web.guard import Viewer
+from dicom_node.web.node import TheNode, WebNode
 from dicom_node.web.sign_in import SignInDesk
 from dicom_node.web.today.api import refused
-from dicom_node.web.today.changes import Changes
+from dicom_node.web.today.changes import Change, Changes
 from dicom_node.web.today.today import TheToday
+from dicom_node.web.viewing import told_list
 
 router = APIRouter(prefix="/api/v1", tags=["today"])
 MOST_OF_ONE: Final = 8
@@ -31,9 +34,18 @@ _MOST: Final = 200
 _HEARTBEAT_S: Final = 15.0
 _LOOK_S: Final = 5.0
 """So often a stream looks whether its session still holds."""
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["case", "gone", "node", "reset", "ended"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "id": {"type": "string"},
+    },
+    "required": ["event", "data"],
+}
 _EXPECTED: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"itemSchema": _EVENT}},
         "description": "Events `case` (as /cases/{case_id}), `gone` ({cases: ids}), `node` (as /node), `reset` (read "
         "anew) and `ended` (sign in again).",
     },
@@ -69,11 +81,30 @@ class OpenStreams:
 _streams: Final = OpenStreams()
 
 
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Whoever looks at a stream."""
+
+    node: WebNode
+    person: Person
+    holds: Callable[[], bool]
+    """Whether their session still does."""
+
+    async def shown(self, change: Change) -> str:
+        """What they may know of a change; the audit trail knows first that they are told of a patient."""
+        if not self.person.may(Right.SEE_PATIENTS):
+            return change.masked
+        if change.patient_ids:
+            await asyncio.to_thread(told_list, self.node, self.person, change.patient_ids)
+        return change.openly
+
+
 @router.get("/events", response_class=EventSourceResponse, responses=_EXPECTED)
 async def events(
     request: Request,
     person: Viewer,
     today: TheToday,
+    node: TheNode,
     after: Annotated[str, Query(max_length=64, description="The place that the page was made at.")] = "",
     last_event_id: Annotated[str, Header(max_length=64, description="Set by a browser that comes back.")] = "",
 ) -> Response:
@@ -81,7 +112,8 @@ async def events(
     session = person.session or person.name
     if not _streams.has_room(session):
         return refused(429, "TOO_MANY_STREAMS", "Too many windows of this session listen already; close one.")
-    told = _told(today.changes, last_event_id or after, person.may(Right.SEE_PATIENTS), _validity(request))
+    reader = _Reader(node, person, _validity(request))
+    told = _told(today.changes, last_event_id or after, reader)
     return EventSourceResponse(_counted(told, session), ping=_HEARTBEAT_S)
 
 
@@ -92,22 +124,19 @@ async def _counted(told: AsyncGenerator[ServerSentEvent], session: str) -> Async
                 yield event
 
 
-async def _told(
-    changes: Changes, after: str, sees_patients: bool, holds: Callable[[], bool]
-) -> AsyncGenerator[ServerSentEvent]:
+async def _told(changes: Changes, after: str, reader: _Reader) -> AsyncGenerator[ServerSentEvent]:
     """What one browser is told.
 
     Args:
         changes: of everybody.
         after: the name of the last change that the browser knows.
-        sees_patients: whether it may be told who patients are.
-        holds: whether the session still does.
+        reader: who looks at it.
     """
     news = changes.awaited()
     try:
         place = changes.place_of(after)
         while not changes.is_closed:
-            if not holds():
+            if not reader.holds():
                 yield ServerSentEvent(event="ended", data="{}")
                 return
             news.clear()
@@ -117,8 +146,9 @@ async def _told(
                 yield ServerSentEvent(event="reset", data="{}", id=changes.name_of(place))
                 continue
             for change in missed:
-                text = change.openly if sees_patients else change.masked
-                yield ServerSentEvent(event=change.kind, data=text, id=changes.name_of(change.number))
+                yield ServerSentEvent(
+                    event=change.kind, data=await reader.shown(change), id=changes.name_of(change.number)
+                )
                 place = change.number
             if not missed:
                 await _awaited(news)

@@ -75,17 +75,6 @@ def _text(header: Dataset, keyword: str) -> str:
     return shown.strip()[:_LONGEST]
 
 
-def shown_name(name: str) -> str:
-    """A name for people: `Yamada, Tarou (山田 太郎)` for `Yamada^Tarou=山田^太郎=やまだ^たろう`."""
-    alphabetic, *others = (group.strip(" ^") for group in [*name.split("="), ""])
-    family, *given = alphabetic.split("^")
-    main = ", ".join(part for part in (family, " ".join(p for p in given if p)) if part)
-    written = next((" ".join(p for p in group.split("^") if p) for group in others if group), "")
-    if not main:
-        return written
-    return f"{main} ({written})" if written else main
-
-
 def words_of(text: str) -> list[str]:
     """The words of a name, or of what somebody looks for, in the form in which they are compared."""
     plain = unicodedata.normalize("NFKD", text).casefold()

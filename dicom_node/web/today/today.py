@@ -132,7 +132,8 @@ class Today:
             return
         for line in news.lines:
             openly, masked = (self.answer_of(line, sees_patients=sees) for sees in (True, False))
-            self.changes.add("case", openly.model_dump_json(), masked.model_dump_json())
+            shown = {line.case_id: line.subject.patient_id}
+            self.changes.add("case", openly.model_dump_json(), masked.model_dump_json(), shown)
         if news.gone:
             self.changes.add("gone", json.dumps({"cases": list(news.gone)}))
 

@@ -32,7 +32,7 @@ def today_page(request: Request, person: Viewer, today: TheToday, node: TheNode)
     fields = [(name, value) for name, value in request.query_params.multi_items() if name in _FIELDS]
     wanted, found, fault = _found(today, person, fields)
     sees_patients = wanted.query(person).sees_patients
-    told_list(node, person, [line.case_id for line in found.lines])
+    told_list(node, person, {line.case_id: line.subject.patient_id for line in found.lines})
     shown: dict[str, Any] = {
         "cases": [today.answer_of(line, sees_patients=sees_patients) for line in found.lines],
         "found": found,

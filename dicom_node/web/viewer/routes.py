@@ -68,7 +68,7 @@ router = APIRouter(route_class=_CaseRoute, tags=["viewer"], responses=_NOT_THERE
 CaseId = Annotated[str, Path(description="Id of a case, whole.")]
 
 
-@router.get("/cases/{case_id}/viewer", response_class=HTMLResponse)
+@router.get("/cases/{case_id}/viewer", response_class=HTMLResponse, include_in_schema=False)
 def viewer_page(request: Request, case_id: CaseId, node: TheNode, person: Viewer) -> HTMLResponse:
     """The viewer alone on a page."""
     _case(node, case_id)

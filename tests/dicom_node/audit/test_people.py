@@ -1,5 +1,6 @@
 """What people do at the page, as messages that the schema of the standard accepts."""
 
+import base64
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -26,6 +27,7 @@ EVENTS: dict[str, Callable[[], AuditMessage]] = {
     "logout": lambda: people.user_authentication(US, NOW, ADA, codes.LOGOUT),
     "refused": lambda: people.user_authentication(US, NOW, AtPage("", "fd00::1"), codes.LOGIN, "SIGN_IN_REFUSED"),
     "seen": lambda: people.instances_accessed(US, NOW, ADA, "00ab", [STUDY], KEY),
+    "listed": lambda: people.cases_listed(US, NOW, ADA, {"00ab": "PAT1", "00ac": "PAT1", "00ad": ""}, KEY)[0],
     "nowhere": lambda: people.instances_accessed(US, NOW, AtPage("ada"), "00ab", [], KEY),
 }
 
@@ -40,7 +42,9 @@ def test_every_event_obeys_the_schema_of_the_standard(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [codes.USER_AUTHENTICATION, codes.LOGIN, codes.LOGOUT, codes.INSTANCES_ACCESSED], ids=lambda c: c.value
+    "code",
+    [codes.USER_AUTHENTICATION, codes.LOGIN, codes.LOGOUT, codes.INSTANCES_ACCESSED, codes.QUERY],
+    ids=lambda c: c.value,
 )
 def test_the_codes_mean_what_the_standard_says(code: Code) -> None:
     assert getattr(concepts.DCM, code.meaning.replace(" ", "")).value == code.value
@@ -68,3 +72,24 @@ def test_a_view_names_study_patient_and_case_and_no_patient_openly() -> None:
     assert "PAT1" not in etree.tostring(xml, encoding="unicode")
     assert xml.xpath("string(//SOPClass/@NumberOfInstances)") == "120"
     assert xml.xpath("string(EventIdentification/@EventActionCode)") == "R"
+
+
+def test_a_list_is_a_query_that_names_its_cases_and_patients_and_not_what_was_looked_for() -> None:
+    xml = element(EVENTS["listed"]())
+    asked, *shown = xml.xpath("ParticipantObjectIdentification/@ParticipantObjectID")
+    assert asked == people.LIST
+    assert shown == [f"urn:perfusion-node:case:00a{end}" for end in "bcd"] + [KEY.patient("PAT1")]
+    assert base64.b64decode(xml.findtext("ParticipantObjectIdentification/ParticipantObjectQuery")) == b"withheld"
+    assert xml.xpath("string(EventIdentification/@EventActionCode)") == "E"
+    roles = xml.xpath("ActiveParticipant/RoleIDCode/@csd-code")
+    assert roles == [codes.SOURCE.value, codes.DESTINATION.value]
+    assert "PAT1" not in etree.tostring(xml, encoding="unicode")
+
+
+def test_a_long_list_is_told_in_messages_that_a_datagram_holds() -> None:
+    many = {f"{number:016x}": f"PAT{number}" for number in range(120)}
+    messages = people.cases_listed(US, NOW, ADA, many, KEY)
+    written = [to_xml(message, AuditSource("perfusion-1")) for message in messages]
+    assert max(map(len, written)) < 65_000
+    assert [sum(f"case:{case}" in xml for xml in written) for case in many] == [1] * 120
+    assert people.cases_listed(US, NOW, ADA, {}, KEY) == []

@@ -25,6 +25,8 @@ def test_every_event_has_a_sentence(tmp_path: Path) -> None:
     trail.query("PACS@10.4.5.6:104", "1.2.840", "ff")
     trail.log_used(who, trail.pseudonym("P1"))
     trail.log_used(who)
+    trail.cases_listed(who, {"00aa": "P1"})
+    trail.cases_listed(who, {"00aa": "P1", "00ab": ""})
     said = [sentence(entry) for entry in read_entries(trail.log_file)]
     assert said[0].startswith("Application Start by PERFNODE@")
     assert said[1].startswith("2 instances went from CT1@10.1.2.3 to PERFNODE@")
@@ -37,6 +39,8 @@ def test_every_event_has_a_sentence(tmp_path: Path) -> None:
     assert said[7].endswith("asked PACS@10.4.5.6")
     assert said[8] == "ann@10.0.0.7 read this patient's messages"
     assert said[9] == "ann@10.0.0.7 read the audit trail"
+    assert said[10] == "ann@10.0.0.7 saw the patient in a list of 1 case"
+    assert said[11] == "ann@10.0.0.7 saw the patient in a list of 2 cases"
 
 
 def test_only_messages_that_name_somebody_are_read(tmp_path: Path) -> None:

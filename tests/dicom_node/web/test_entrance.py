@@ -1,10 +1,11 @@
 """What stands before every handler: nothing of the node for strangers, and nothing changed without the page's token."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI, Request
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.testclient import TestClient
 
 from dicom_node.errors import CheckFailed, NeverStarted, NodeError, NothingHeld, SpoolFull, UnknownCase
@@ -41,13 +42,15 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 def test_every_route_but_the_sign_in_is_shut_to_strangers(app: FastAPI) -> None:
+    routes = [c.original_route for c in iter_route_contexts(app.routes)]
+    shut = [route for route in routes if isinstance(route, APIRoute) and not route.path.startswith("/sign-in")]
+    assert len(shut) > 40
     with browser(app) as stranger:
-        for route in app.routes:
-            if isinstance(route, APIRoute) and not route.path.startswith("/sign-in"):
-                for method in route.methods:
-                    answer = stranger.request(method, route.path.replace("{", "").replace("}", ""))
-                    expected = 401 if route.path.startswith("/api/") else 303
-                    assert answer.status_code == expected, (method, route.path)
+        for route in shut:
+            for method in route.methods:
+                answer = stranger.request(method, route.path.replace("{", "").replace("}", ""))
+                expected = 401 if route.path.startswith("/api/") else 303
+                assert answer.status_code == expected, (method, route.path)
 
 
 def test_strangers_are_not_told_what_there_is(app: FastAPI) -> None:
@@ -232,3 +235,26 @@ def test_a_role_that_is_too_low_is_told_so(app: FastAPI) -> None:
             assert answer.status_code == status
             if status == 403:
                 assert answer.json()["code"] == "NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("headers", "stays"),
+    [
+        ({}, True),
+        ({"Accept": "text/html,application/xhtml+xml"}, True),
+        ({"Accept": "text/event-stream, application/json"}, True),
+        ({"X-By-Itself": "1"}, False),
+        ({"Accept": "text/event-stream"}, False),
+    ],
+)
+def test_what_a_page_asks_for_by_itself_keeps_nobody_signed_in(
+    app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], stays: bool
+) -> None:
+    idle_s, begun_s = app.state.node.settings.web.session_idle_s, time.monotonic()
+    clock = [begun_s]
+    monkeypatch.setattr(app.state.sign_in.sessions, "_clock", lambda: clock[0])
+    assert client.get("/nowhere").status_code == 404
+    clock[0] += 0.6 * idle_s
+    assert client.get("/nowhere", headers=headers).status_code == 404
+    clock[0] += 0.6 * idle_s
+    assert client.get("/nowhere").status_code == (404 if stays else 303)

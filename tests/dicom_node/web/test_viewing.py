@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.audit.reading import read_entries
 from dicom_node.errors import UnknownCase
 from dicom_node.jobs.cases import CaseFolder, CaseRecord
 from dicom_node.operations import Operations
 from dicom_node.settings.config import NodeSettings
 from dicom_node.web.access.rights import PageRole, Person
 from dicom_node.web.node import WebNode
-from dicom_node.web.viewing import told_view
+from dicom_node.web.viewing import told_list, told_view
 from dicom_node.web.views_told import AGAIN_AFTER_S, ViewsTold
-from tests.audit_messages import read_lines
+from tests.audit_messages import Line, read_lines
 from tests.small_ct import small_ct, write_file
 
 ADA = Person("ada", PageRole.OPERATOR, "192.0.2.7", "s1")
@@ -33,8 +34,7 @@ def add_case(settings: NodeSettings, number: int = 1) -> CaseFolder:
 
 def seen(node: WebNode) -> list[tuple[str, str]]:
     """Who looked, and at which case."""
-    log = node.audit.log_file
-    lines = read_lines(log) if log.exists() else []
+    lines = lines_of(node.audit.log_file)
     case = "ParticipantObjectIdentification[last()]/@ParticipantObjectID"
     return [(line.value("ActiveParticipant[1]/@UserID"), line.value(case).rpartition(":")[2]) for line in lines]
 
@@ -94,6 +94,43 @@ def test_what_is_no_case_is_not_told(node: WebNode, case_id: str) -> None:
     with pytest.raises(UnknownCase):
         told_view(node, ADA, case_id)
     assert seen(node) == []
+
+
+def listed(node: WebNode) -> list[tuple[str, list[str]]]:
+    """Who was shown lists, and of which cases."""
+    log = node.audit.log_file
+    entries = read_entries(log) if log.exists() else ()
+    cases = [[s.removeprefix("case:") for s in e.subjects if s.startswith("case:")] for e in entries]
+    return list(zip([line.value("ActiveParticipant[1]/@UserID") for line in lines_of(log)], cases, strict=True))
+
+
+def lines_of(log: Path) -> list[Line]:
+    return read_lines(log) if log.exists() else []
+
+
+def test_a_list_is_one_message_without_those_it_has_told_before(node: WebNode) -> None:
+    told_list(node, ADA, {"0a": "PAT1", "0b": "PAT2"})
+    told_list(node, ADA, {"0b": "PAT2", "0c": ""})
+    told_list(node, ADA, {"0a": "PAT1", "0c": ""})
+    bob = Person("bob", PageRole.OPERATOR, "192.0.2.8", "s2")
+    told_list(node, bob, {"0a": "PAT1"})
+    assert listed(node) == [("ada", ["0a", "0b"]), ("ada", ["0c"]), ("bob", ["0a"])]
+    assert {line.event for line in lines_of(node.audit.log_file)} == {"Query"}
+    entry = next(iter(read_entries(node.audit.log_file)))
+    assert entry.patients == (node.audit.pseudonym("PAT1"), node.audit.pseudonym("PAT2"))
+
+
+def test_a_list_without_patients_is_not_told(node: WebNode) -> None:
+    told_list(node, Person("vic", PageRole.VIEWER, "192.0.2.9", "s9"), {"0a": "PAT1"})
+    told_list(node, ADA, {})
+    assert listed(node) == []
+
+
+def test_a_look_at_a_case_is_told_also_to_whom_a_list_showed_it(node: WebNode) -> None:
+    case = add_case(node.settings)
+    told_list(node, ADA, {case.case_id: "PAT1"})
+    told_view(node, ADA, case.case_id)
+    assert [line.event for line in lines_of(node.audit.log_file)] == ["Query", "DICOM Instances Accessed"]
 
 
 def test_the_trail_names_no_patient(node: WebNode, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_name_that_is_a_program_is_shown_as_text(add_case: AddCase, client_for
     add_case(CASE)
     client = client_for(PageRole.OPERATOR)
     html = client.get(f"/cases/{CASE}").text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;^Ottilie" in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;, Ottilie" in html
     assert "<script>alert" not in html
     assert "<b>OT-4711</b>" not in html
     assert details(client)["patient"]["patient_id"] == "<b>OT-4711</b>"

@@ -6,27 +6,18 @@ import pytest
 from starlette.testclient import TestClient
 
 from dicom_node.reception.arrivals import Arrivals, ArrivalState
-from dicom_node.reception.shelf import Put, Reason
 from dicom_node.reception.spool import Spool
 from dicom_node.review.series_log import series_log
 from dicom_node.settings.config import NodeSettings
 from dicom_node.web.access.rights import PageRole
 from tests.dicom_node.web.conftest import ClientFor
-from tests.small_ct import received, small_ct
+from tests.dicom_node.web.decisions.held_series import hold_series
 
 
 @pytest.fixture
 def key(node_settings: NodeSettings) -> str:
     """Key of a series that no rule took."""
-    spool = Spool(node_settings.data_dir / "spool", minimum_free_mb=1)
-    spool.association_opened("a1")
-    spool.keep(received(small_ct()))
-    spool.association_released("a1")
-    spool.association_ended("a1")
-    arrivals = Arrivals.under(node_settings.data_dir, spool)
-    (series,) = spool.series()
-    arrivals.unmatched.put(spool, series, Reason(Put.UNMATCHED, "NO_RULE", "No rule took it.", "", 1.0))
-    return series.key
+    return hold_series(node_settings)
 
 
 def state(settings: NodeSettings) -> list[ArrivalState]:

@@ -14,11 +14,12 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from dicom_node.audit.reading import read_entries
 from dicom_node.jobs.jobs import JobBook
 from dicom_node.settings.config import NodeSettings
 from dicom_node.web.access.rights import PageRole
@@ -27,14 +28,14 @@ from tests.dicom_node.web.conftest import AppFor
 from tests.dicom_node.web.today.made_cases import DELIVERED, HELD, SECRETS, WAITING, YAMADA
 from tests.peers import eventually, free_port, listens
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 240.0
 Event = tuple[str, str, dict[str, Any]]
 
 
 class Stream:
     """One stream of events, as a browser reads it."""
 
-    def __init__(self, answer: httpx.Response) -> None:
+    def __init__(self, answer: httpx2.Response) -> None:
         self._lines = answer.iter_lines()
         self.last_id = ""
 
@@ -62,7 +63,7 @@ class Stream:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[httpx.Client]:
+def served(app: FastAPI) -> Iterator[httpx2.Client]:
     """The page over a real connection, when it has read all cases."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
@@ -70,7 +71,7 @@ def served(app: FastAPI) -> Iterator[httpx.Client]:
     serving.start()
     try:
         assert eventually(lambda: listens(port), _PATIENCE_S)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE_S) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE_S) as client:
             assert eventually(lambda: client.get("/api/v1/node").json()["is_filling"] is False, _PATIENCE_S)
             yield client
     finally:
@@ -80,7 +81,7 @@ def served(app: FastAPI) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def stream(client: httpx.Client, after: str = "", **headers: str) -> Iterator[Stream]:
+def stream(client: httpx2.Client, after: str = "", **headers: str) -> Iterator[Stream]:
     with client.stream("GET", "/api/v1/events", params={"after": after}, headers=headers) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -137,6 +138,26 @@ def test_a_browser_that_comes_back_hears_what_it_has_missed(app_for: AppFor, boo
         for unknown in ("00000000-1", "nonsense"):
             with stream(client, **{"Last-Event-ID": unknown}) as one:
                 assert one.next()[0] == "reset"
+
+
+def test_a_patient_in_a_stream_is_told_to_the_audit_trail_first(
+    busy_node: NodeSettings, app_for: AppFor, book: JobBook
+) -> None:
+    log = busy_node.audit_trail().log_file
+
+    def told() -> list[tuple[str, ...]]:
+        return [e.subjects[1:] for e in read_entries(log) if e.event == "Query"] if log.exists() else []
+
+    with served(app_for(PageRole.VIEWER)) as viewer, stream(viewer) as one:
+        one.next()
+        book.cancel(WAITING.case_id)
+        one.until("case")
+        assert told() == []
+    with served(app_for(PageRole.OPERATOR)) as operator, stream(operator) as one:
+        one.next()
+        book.discard(HELD.case_id)
+        assert one.until("case")["case_id"] == HELD.case_id
+        assert told() == [(f"case:{HELD.case_id}",)]
 
 
 def test_the_page_says_where_its_stream_goes_on(app_for: AppFor, book: JobBook) -> None:
@@ -222,11 +243,11 @@ def test_a_page_that_stops_ends_its_streams_at_once(busy_node: NodeSettings, tmp
         )
         parts.callback(process.kill)
         page = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        client = parts.enter_context(httpx.Client(base_url=page, timeout=_PATIENCE_S, headers=headers))
+        client = parts.enter_context(httpx2.Client(base_url=page, timeout=_PATIENCE_S, headers=headers))
         one = parts.enter_context(stream(client))
         assert one.next()[0] == "reset"
         os.kill(process.pid, signal.SIGTERM)
-        with pytest.raises((StopIteration, httpx.RemoteProtocolError)):
+        with pytest.raises((StopIteration, httpx2.RemoteProtocolError)):
             one.until("nothing more")
         process.wait(_PATIENCE_S)
     assert process.returncode == 0, (tmp_path / "node.log").read_text()

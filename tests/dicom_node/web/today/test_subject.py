@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dicom_node.jobs.cases import CaseFolder
-from dicom_node.web.today.subject import NOBODY, shown_name, subject_of, words_of
+from dicom_node.web.patient_name import shown_name
+from dicom_node.web.today.subject import NOBODY, subject_of, words_of
 from tests.dicom_node.web.today.made_cases import DELIVERED, SCRIPT, YAMADA, MadeCase, write_image
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from dicom_node.audit.reading import read_entries
 from dicom_node.settings.config import NodeSettings
 from dicom_node.web.access.rights import PageRole
 from tests.dicom_node.web.conftest import ClientFor
@@ -158,3 +159,37 @@ def test_a_node_that_has_never_run_has_a_page(client_for: ClientFor, node_settin
     answer = client_for(PageRole.OPERATOR).get("/")
     assert answer.status_code == 200
     assert "No case is here." in answer.text
+
+
+def lists_told(settings: NodeSettings) -> list[tuple[str, set[str]]]:
+    """Each list that was shown: to whom, and of which cases."""
+    log = settings.audit_trail().log_file
+    entries = [entry for entry in read_entries(log) if entry.event == "Query"] if log.exists() else []
+    ours = [(e.participants[0], {s.removeprefix("case:") for s in e.subjects if "case:" in s}) for e in entries]
+    return [(who.partition("@")[0], cases) for who, cases in ours]
+
+
+@pytest.mark.parametrize("address", ["/", "/api/v1/cases"])
+def test_a_list_of_patients_is_told_to_the_audit_trail_once(
+    looking: Looking, node_settings: NodeSettings, address: str
+) -> None:
+    operator, viewer = looking(PageRole.OPERATOR), looking(PageRole.VIEWER)
+    for _ in range(3):
+        assert viewer.get(address).status_code == 200
+        assert operator.get(address).status_code == 200
+    assert lists_told(node_settings) == [("operator-1", {case.case_id for case in CASES})]
+
+
+def test_a_search_tells_only_of_those_it_found(looking: Looking, node_settings: NodeSettings) -> None:
+    operator = looking(PageRole.OPERATOR)
+    operator.get("/?q=anna")
+    operator.get("/api/v1/cases?patient_name=anna")
+    operator.get("/api/v1/cases?q=nobody")
+    assert lists_told(node_settings) == [("operator-1", {DELIVERED.case_id})]
+    assert "anna" not in node_settings.audit_trail().log_file.read_text().lower()
+
+
+def test_one_case_of_the_list_is_a_view_of_that_case(looking: Looking, node_settings: NodeSettings) -> None:
+    looking(PageRole.OPERATOR).get(f"/api/v1/cases/{YAMADA.case_id}")
+    seen = [entry for entry in read_entries(node_settings.audit_trail().log_file) if "Accessed" in entry.event]
+    assert [entry.subjects for entry in seen] == [(f"case:{YAMADA.case_id}",)]
