@@ -27,10 +27,14 @@ class Scene:
     role: PageRole | None = PageRole.ADMINISTRATOR
     """Of who is signed in; None for nobody."""
     step: Step = _nothing
+    status: int = 200
+    """Of HTTP, before the step."""
 
     def show(self, page: Page, address: str, folder: Path) -> None:
         """Go there, and wait until all of it is shown."""
-        page.goto(address + self.path)
+        answer = page.goto(address + self.path)
+        assert answer is not None
+        assert answer.status == self.status
         if page.locator("section.viewer").count():
             page.wait_for_selector('section.viewer[data-ready="all"]')
         if page.locator("#live").count():
@@ -102,12 +106,12 @@ SCENES = (
     Scene("charts", "/tools/charts"),
     Scene("models", "/tools/models"),
     Scene("shadow", "/tools/models/shadow"),
-    Scene("model-unknown", "/tools/models/nothing"),
+    Scene("model-unknown", "/tools/models/nothing", status=404),
     Scene("audit", "/tools/audit", step=_look_up),
     Scene("configuration", "/tools/configuration"),
     Scene("log", "/tools/log"),
     Scene("help", "/tools/help"),
-    Scene("not-found", "/nowhere"),
-    Scene("case-absent", "/cases/0000000000000009"),
-    Scene("not-allowed", "/tools/log", PageRole.VIEWER),
+    Scene("not-found", "/nowhere", status=404),
+    Scene("case-absent", "/cases/0000000000000009", status=404),
+    Scene("not-allowed", "/tools/log", PageRole.VIEWER, status=403),
 )
