@@ -11,13 +11,13 @@ from dicom_node.review.series_log import series_log
 from dicom_node.settings.config import NodeSettings
 from dicom_node.web.access.rights import PageRole
 from tests.dicom_node.web.conftest import ClientFor
-from tests.dicom_node.web.decisions.held_series import hold_series
+from tests.dicom_node.web.decisions.held_series import put_series_aside
 
 
 @pytest.fixture
 def key(node_settings: NodeSettings) -> str:
     """Key of a series that no rule took."""
-    return hold_series(node_settings)
+    return put_series_aside(node_settings)
 
 
 def state(settings: NodeSettings) -> list[ArrivalState]:
