@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, ViewportSize
+from playwright.sync_api import Browser, Page, StorageState, ViewportSize, expect
 
 from dicom_node.web.access.rights import PageRole
 from dicom_node.web.app import create_app
@@ -16,6 +16,7 @@ from tests.browser.conftest import WAIT_MS, OpenPage
 from tests.browser.furnished_node import furnish
 from tests.browser.node_with_page import fill_in
 from tests.browser.scenes import SCENES, Scene
+from tests.dicom_node.web.case.stories import DELIVERED
 from tests.peers import eventually
 from tests.viewers.node import packages
 
@@ -125,6 +126,30 @@ def test_the_tab_key_reaches_everything_in_order_and_shows_where_it_is(shown: Sh
     if not shown.page.locator("dialog[open]").count():
         assert stops[0]["name"].startswith("a.skip")
         leads_past_the_menu(shown.page)
+
+
+def test_a_dialog_gives_the_focus_back(site: Site, open_page: OpenPage) -> None:
+    page = open_page(state=site.signed_in[PageRole.ADMINISTRATOR])
+    Scene("viewer", f"/cases/{DELIVERED}/viewer").show(page, site.address, Path())
+    for opener, key in (('[data-control="help"]', "Enter"), (".viewer-stage", "?")):
+        for closing in ("Escape", "Enter"):  # the latter on its only button
+            page.focus(opener)
+            page.keyboard.press(key)
+            expect(page.locator("dialog[open] button")).to_be_focused()
+            page.keyboard.press(closing)
+            expect(page.locator(opener)).to_be_focused()
+
+
+def test_an_answer_that_says_the_same_leaves_the_focus_where_it_is(site: Site, open_page: OpenPage) -> None:
+    page = open_page(state=site.signed_in[PageRole.ADMINISTRATOR])
+    echo = next(scene for scene in SCENES if scene.name == "echo")
+    echo.show(page, site.address, Path())
+    link = page.locator('[data-cell="reason"] a')
+    link.focus()
+    with page.expect_response("**/api/v1/echo*"):
+        page.evaluate("document.querySelector('button[data-ask]').click()")
+    expect(page.locator("#echo-state")).to_have_text("0 of 1 asked are there")
+    expect(link).to_be_focused()
 
 
 def leads_past_the_menu(page: Page) -> None:

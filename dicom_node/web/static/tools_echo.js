@@ -9,8 +9,11 @@ const LOOK_MS = 400;
 const BADGES = { there: "up", "not there": "down", asking: "running", waiting: "running" };
 let looking = false;
 
-function put(row, cell, ...content) {
-  row.querySelector(`[data-cell="${cell}"]`).replaceChildren(...content);
+// What says the same stays: a link in it may have the focus.
+function put(row, name, ...content) {
+  const cell = row.querySelector(`[data-cell="${name}"]`);
+  const text = content.map((part) => part.textContent ?? part).join("");
+  if (cell.textContent !== text) cell.replaceChildren(...content);
 }
 
 function badge(word) {
