@@ -153,6 +153,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(tmp_path: Path) -> None:
+    torch.manual_seed(5)
     network = nn.Sequential(nn.Conv3d(2, 4, 1), nn.BatchNorm3d(4), nn.Conv3d(4, 1, 1), nn.Softplus())
     before = {name: tensor.clone() for name, tensor in tensors_of(network).items()}
     network[0].requires_grad_(False)

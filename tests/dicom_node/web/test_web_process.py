@@ -4,7 +4,10 @@ import http.client
 import os
 import re
 import signal
+import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +98,14 @@ def is_gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+def is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_it_serves_behind_what_receives_and_says_nothing_of_itself(node_folder: Path) -> None:
     port = free_port()
     with running(site(node_folder, port)) as page:
@@ -134,14 +145,32 @@ def test_it_stops_with_its_node_also_with_a_stream_open(node_folder: Path) -> No
     asking.close()
 
 
+_PARENT = """
+import sys, time
+from pathlib import Path
+from dicom_node.processes.programs import PROGRAMS
+from dicom_node.processes.roles import ALL_ROLES
+from dicom_node.serving.web_page import WebPage
+from dicom_node.settings.config import read_settings
+page = WebPage(read_settings(Path(sys.argv[1])), ALL_ROLES, PROGRAMS)
+page.start()
+print("page", page.process_id, flush=True)
+time.sleep(600)
+"""
+
+
 def test_it_does_not_outlive_its_parent(node_folder: Path) -> None:
-    with running(site(node_folder, free_port())) as page:
-        kept = page._kept.process
-        assert kept is not None
-        assert kept.stdin is not None
-        kept.stdin.close()  # as the system does when the parent is killed
-        assert eventually(lambda: is_gone(kept.pid), 30.0)
-        page.look()
+    port = free_port()
+    command = [sys.executable, "-c", _PARENT, str(site(node_folder, port))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        try:
+            pid = next(int(line.split()[1]) for line in parent.stdout if line.startswith("page "))
+            assert eventually(lambda: answers(port), _START_S)
+        finally:
+            parent.kill()
+        assert eventually(lambda: is_gone(pid), 30.0)
+    assert eventually(lambda: is_free(port), 30.0)  # for whoever starts the node anew
 
 
 def test_a_port_that_somebody_has_is_an_error_with_a_code(node_folder: Path) -> None:

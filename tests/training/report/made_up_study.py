@@ -212,8 +212,8 @@ def write_small_recipe(folder: Path) -> None:
         "arm-peer-unet",
     ):
         text = (shipped / f"{name}.toml").read_text()
-        kept = text if name == "arm-peer-unet" else text.replace("seeds = [1]\n", "")
-        (folder / f"{name}.toml").write_text(kept)
+        seeds = "seeds = [1]\n" if name == "arm-peer-unet" else ""
+        (folder / f"{name}.toml").write_text(seeds + text)
     (folder / "study.toml").write_text(_SMALL_STUDY)
 
 
