@@ -45,11 +45,9 @@ def check_spread(perfusion: PerfusionMap, policy: QualityPolicy) -> Findings:
     mean = float(inside.mean())
     variation = float(inside.std()) / mean if mean > 0 else 0.0
     peak = float(np.percentile(inside, PEAK_PERCENTILE))
-    sentence = f"The map varies by {100.0 * variation:.1f} % (standard deviation over mean)."
+    sentence = f"The standard deviation of the map is {variation:.3g} of its mean."
     findings = policy.judge("MAP_VARIATION", variation, sentence)
-    sentence = (
-        f"The map reaches {100.0 * peak:.0f} % of the lung mean; dense lung (ground glass, a lesion) can do that."
-    )
+    sentence = f"The map reaches {peak:.2f} times the lung mean; dense lung (ground glass, a lesion) can do that."
     return findings + policy.judge("MAP_PEAK", peak, sentence)
 
 

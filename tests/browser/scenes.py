@@ -51,6 +51,7 @@ def _mistype(page: Page, folder: Path) -> None:
 
 def _ask_for_help(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Help").press("Enter")
+    expect(page.get_by_role("heading", name="Keys and mouse")).to_be_in_viewport()
 
 
 def _be_overtaken(page: Page, folder: Path) -> None:

@@ -74,6 +74,8 @@ OTHER_CODES: Final[Mapping[str, Meaning]] = MappingProxyType({
                       "Nothing; if it stays, ask whoever runs the archive."),
     "NOT_STORED": ("The destination says that it does not have what it had accepted.",
                    "Ask whoever runs the archive why, then send it again."),
+    "CHOSEN_BY_PERSON": ("A person had the case made with another model or function rule than the site's.",
+                         "Read who and why among its decisions before the result is used."),
     "SLICES_MISSING": ("There is a hole in the stack of slices.", "Send the series again; or release it as it is."),
     "COUNT_DIFFERS": ("The archive has more images of the series than came.", "Send the rest; or release it."),
     "COUNT_UNKNOWN": ("The archive has not said how many images there are; it is asked again.",

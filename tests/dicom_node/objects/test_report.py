@@ -31,7 +31,7 @@ FINDINGS = (
         "LUNG_VOLUME", Severity.FLAG, "Both lungs together have 155 ml. Expected at least 1500.", 155.24, 1500.0, "ml"
     ),
     Finding("LUNG_DENSITY", Severity.NOTE, "The mean CT number in the lungs is -800 HU.", -800.0, -900.0, "[hnsf'U]"),
-    Finding("MAP_PEAK", Severity.FLAG, "The map reaches 213 % of the lung mean.", 2.1345678, 2.0, "1"),
+    Finding("MAP_PEAK", Severity.FLAG, "The map reaches 2.13 times the lung mean.", 2.1345678, 2.0, "1"),
 )
 QUANTITIES = {  # field of a row by code of its measurement
     "118565006": "volume_ml",

@@ -24,7 +24,7 @@ MODEL = ModelIdentity("test-network", "2.1", "0123456789abcdef" * 4, "Trained on
 SEGMENTER = ModelIdentity("test-lobes", "7", caveat="Drawn by hand.")
 TALKATIVE = ModelIdentity("n" * 300, "1", "ab" * 32, "A caveat of many words. " * 30)
 FINDINGS = (
-    Finding("A", Severity.NOTE, "The map varies by 12.0 % (standard deviation over mean).", 0.12, 0.1, "1"),
+    Finding("A", Severity.NOTE, "The standard deviation of the map is 0.12 of its mean.", 0.12, 0.1, "1"),
     Finding("B", Severity.FLAG, "Lung covers 2.0 cm2 of the top face of the scan.", 2.0, 1.0, "cm2"),
 )
 
