@@ -21,7 +21,7 @@ from scipy.spatial import ConvexHull
 from inference.anatomy import Side
 from inference.atlas.balls import dilated, opened
 from inference.atlas.couch import couch_side
-from inference.geometry import Grid
+from inference.geometry import Box, Grid
 
 Mask = Bool[np.ndarray, "slices rows columns"]
 Surface = Float[np.ndarray, "slices angles"]
@@ -108,13 +108,26 @@ class ChestWall:
         inside_ribs[: max(int(slices[0] - _BELOW_LUNG_MM / self.grid.spacing_mm[0]), 0)] = False
         inside_ribs[slices[-1] :] = False
         tissue = (hu > _FAT_HU) & (hu < _BONE_HU) & ~ndimage.binary_dilation(hu < _LUNG_HU)
-        weight = tissue.astype(np.float32)
-        sigma = [_FLUID_SMOOTHING_MM / s for s in self.grid.spacing_mm]
-        mean = ndimage.gaussian_filter(hu * weight, sigma) / np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-3)
-        fluid = inside_ribs & tissue & (mean > _FLUID_HU[0]) & (mean < _FLUID_HU[1])
+        fluid = inside_ribs & tissue
+        for box in ndimage.find_objects(fluid.astype(np.uint8)):
+            mean = self._mean_hu(hu, tissue, box)
+            fluid[box] &= (mean > _FLUID_HU[0]) & (mean < _FLUID_HU[1])
         fluid = opened(fluid, _FLUID_HALF_THICKNESS_MM, self.grid)
         fluid = self._dependent(fluid, ribs, couch_side(hu, body, self.grid) == "front")
         return fluid if not self._holds_air(fluid, hu, lung) else np.zeros_like(fluid)
+
+    def _mean_hu(
+        self, hu: Float32[np.ndarray, "slices rows columns"], tissue: Mask, box: Box
+    ) -> Float32[np.ndarray, "a b c"]:
+        """Gaussian mean of the tissue around each voxel of a box."""
+        sigma = [_FLUID_SMOOTHING_MM / s for s in self.grid.spacing_mm]
+        margins = [int(4.0 * s + 0.5) for s in sigma]  # where `gaussian_filter` cuts its kernel off
+        around = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margins, strict=True))
+        inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(box, around, strict=True))
+        weight = tissue[around].astype(np.float32)
+        total = np.maximum(ndimage.gaussian_filter(weight, sigma), 1e-3)
+        mean: Float32[np.ndarray, "a b c"] = (ndimage.gaussian_filter(hu[around] * weight, sigma) / total)[inner]
+        return mean
 
     def _dependent(self, fluid: Mask, ribs: Surface, on_front: bool) -> Mask:
         """Parts of the fluid that lie against the ribs on the lower side and are large enough."""

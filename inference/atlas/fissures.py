@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import spsolve
 
@@ -207,11 +208,12 @@ def _rigid_move(columns: Columns, lung: Columns, cost: float) -> Offsets:
     s, t = np.meshgrid(np.linspace(-1, 1, cells_s), np.linspace(-1, 1, cells_t), indexing="ij")
     area = max(float(lung[..., heights // 2].sum()), 1.0)
     shifts = np.rint(_SHIFTS_MM / STEP_MM).astype(int)
+    windows = _shifted(columns)
     best, move = -np.inf, np.zeros_like(s)
     for tilt_s in _TILTS_MM:
         for tilt_t in _TILTS_MM[np.abs(_TILTS_MM) <= 2.0 * _USUAL_MM[2]]:
             tilt = (tilt_s * s + tilt_t * t) / STEP_MM
-            gathered = _gathered(columns, np.rint(tilt).astype(int))[heights // 2 + shifts] / area
+            gathered = _gathered(windows, np.rint(tilt).astype(int))[heights // 2 + shifts] / area
             unusual = (_SHIFTS_MM / _USUAL_MM[0]) ** 2 + (tilt_s / _USUAL_MM[1]) ** 2 + (tilt_t / _USUAL_MM[2]) ** 2
             score = gathered - cost * unusual
             if score.max() > best:
@@ -219,13 +221,20 @@ def _rigid_move(columns: Columns, lung: Columns, cost: float) -> Offsets:
     return move
 
 
-def _gathered(columns: Columns, tilt: np.ndarray) -> Float[np.ndarray, " heights"]:
-    """Sum over the cells of a tilted surface, for each height of its middle."""
+def _shifted(columns: Columns) -> Float32[np.ndarray, "cells_s cells_t shifts heights"]:
+    """A view of each column at every shift, from all below it to all above it; 0 where it has ended."""
     heights = columns.shape[2]
-    index = np.arange(heights) + tilt[..., None]
-    inside = (index >= 0) & (index < heights)
-    taken = np.take_along_axis(columns, np.clip(index, 0, heights - 1), axis=2)
-    total: Float[np.ndarray, " heights"] = np.where(inside, taken, 0.0).sum(axis=(0, 1))
+    padded = np.pad(columns, ((0, 0), (0, 0), (heights, heights)))
+    return sliding_window_view(padded, heights, axis=2)
+
+
+def _gathered(
+    windows: Float32[np.ndarray, "cells_s cells_t shifts heights"], tilt: Int[np.ndarray, "cells_s cells_t"]
+) -> Float[np.ndarray, " heights"]:
+    """Sum over the cells of a tilted surface, for each height of its middle."""
+    s, t = np.ogrid[: tilt.shape[0], : tilt.shape[1]]
+    beyond = windows.shape[2] // 2
+    total: Float[np.ndarray, " heights"] = windows[s, t, beyond + np.clip(tilt, -beyond, beyond)].sum(axis=(0, 1))
     return total
 
 

@@ -226,11 +226,13 @@ def _closed(lung: Mask, forbidden: Mask, grid: Grid) -> Mask:
     """One connected lung with its vessels and nodules, and small dents of the surface filled."""
     if not lung.any():
         return lung
+    box: Box = ndimage.find_objects(lung.astype(np.uint8))[0]  # closing and filling add nothing outside it
     radius = [round(_CLOSING_MM / spacing) for spacing in reversed(grid.spacing_mm)]
-    image = sitk.GetImageFromArray(lung.astype(np.uint8))
+    image = sitk.GetImageFromArray(lung[box].astype(np.uint8))
     closed = sitk.GetArrayFromImage(sitk.BinaryMorphologicalClosing(image, radius, sitk.sitkBall, 1, True)) > 0
-    filled = ndimage.binary_fill_holes(closed) & ~forbidden
-    largest: Mask = cc3d.largest_k(filled, k=1, connectivity=6, binary_image=True) > 0
+    filled = ndimage.binary_fill_holes(closed) & ~forbidden[box]
+    largest = np.zeros_like(lung)
+    largest[box] = cc3d.largest_k(filled, k=1, connectivity=6, binary_image=True) > 0
     return largest
 
 
