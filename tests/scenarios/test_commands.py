@@ -11,6 +11,8 @@ from inference.ct.instances import ct_instances
 from inference.phantom.thorax import ThoraxVariant, draw_thorax
 from tests.running_node import perfnode, save_instances
 
+pytestmark = pytest.mark.slow  # `make test-nodes`
+
 
 @pytest.fixture
 def baseline(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:

@@ -16,6 +16,8 @@ from tests.stub_hosts import StubHost, running
 from tests.torture.pipeline_jobs import plain_jobs, scan
 from tests.torture.postgres import PostgresServer, postgres
 
+pytestmark = pytest.mark.slow  # `make test-nodes`
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:

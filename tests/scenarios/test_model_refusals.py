@@ -31,6 +31,8 @@ from tests.stand_in_models import (
     stand_in_key,
 )
 
+pytestmark = pytest.mark.slow  # `make test-nodes`
+
 PEOPLE = ("--by", "Ann", "--approved-by", "Ben")
 WEIGHTS = "models/fold0/weights.safetensors"
 
@@ -226,7 +228,6 @@ def _keep_two(site: Path) -> None:
     store.keep(CaseComparison("c", "2026-11-26T12:00:01+00:00", "stand-in 1", "", code="STAGE_CRASHED", message="x"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "file", "in_force", "lines"), [("os.rename", "in-force.json", None, 0), ("open", "history.jsonl", "1", 1)]
 )

@@ -11,6 +11,8 @@ from tests.peers import eventually, free_port
 from tests.stub_hosts import StubHost, running
 from tests.torture.pipeline_jobs import plain_jobs, scan
 
+pytestmark = pytest.mark.slow  # `make test-nodes`
+
 
 @pytest.fixture
 def pacs(tmp_path: Path):

@@ -25,6 +25,8 @@ from tests.peers import eventually, free_port
 from tests.running_node import CASE_LIMIT_S, RunningNode, running_node, save_instances
 from tests.stand_in_models import density_files, passing_evaluation, stand_in_bundle, stand_in_key
 
+pytestmark = pytest.mark.slow  # `make test-nodes`
+
 ROLLBACK_LIMIT_S = 60.0
 """Of the issue."""
 
@@ -101,7 +103,6 @@ def keys(folder: Path) -> str:
     return f'trusted_keys = ["{folder / "site.pem"}{PUBLIC_SUFFIX}"]\ndevice = "cpu"\n'
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_models_change_while_cases_run_and_none_is_lost(
     tmp_path: Path, site: Path, archives: tuple[StorageFolder, StorageFolder], thorax: DigitalThorax
