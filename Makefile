@@ -22,7 +22,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test pytomography bench-spect test-totalsegmentator test-nodes test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training bench-inference bench-page bench-watched quality-figures capacity torture torture-pipeline torture-time torture-write fuzz screenshots clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator test-nodes test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training bench-inference bench-page bench-watched bench-viewer quality-figures capacity torture torture-pipeline torture-time torture-write fuzz screenshots clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -81,6 +81,9 @@ bench-engine: $(VENV)/installed-test $(VENV)/engine-peers  ## Cost of the engine
 
 bench-watched: $(VENV)/installed-test  ## Speed of the receiver while ten browsers watch the page, beside nobody. WATCHED="--rounds 3".
 	$(BIN)/python -m benchmarks.watched $(WATCHED)
+
+bench-viewer: $(VENV)/installed-test  ## How soon the viewer shows a CT of 512 x 512 x 200. Needs Chromium.
+	$(BIN)/python -m benchmarks.viewer $(VIEWER)
 
 bench-page: $(VENV)/installed-test  ## The operator's page with 10,000 cases: list, search, what looking costs. PAGE="--cases 1000".
 	$(BIN)/python -m benchmarks.page $(PAGE)

@@ -52,8 +52,8 @@ _OTHERS: Final[dict[str, Sequence[Output | None]]] = {"2": (_HELD,), "3": (_REFU
 """Deliveries of the cases that are copied, besides one that is delivered."""
 _FAMILIES: Final = ("Müller", "Schmidt", "O'Neil", "Yamada=山田", "Nguyen", "Garcia", "Rossi", "Kowalski", "Okafor")
 _GIVEN: Final = ("Anna", "Jürgen", "Zoë", "Tarou", "Linh", "Maria", "Luca", "Jan", "Ingrid", "Olga", "Chidi", "João")
-_HEADERS: Final = {"X-Forwarded-User": "bench", "X-Forwarded-Groups": "staff"}
-_SITE: Final = """
+HEADERS: Final = {"X-Forwarded-User": "bench", "X-Forwarded-Groups": "staff"}
+SITE: Final = """
 [node]
 data_dir = "data"
 minimum_free_mb = 100
@@ -76,7 +76,7 @@ console = Console(width=140)
 def make_node(folder: Path, cases: int) -> None:
     """A node with so many cases: engine database, case folders, site file."""
     data = folder / "data"
-    (folder / "site.toml").write_text(_SITE)
+    (folder / "site.toml").write_text(SITE)
     write_rows(data, _templates())
     _copy_rows(JobDatabase.under(data), cases)
     store, chosen = CaseStore.under(data), random.Random(4711)
@@ -162,7 +162,7 @@ def page_process(folder: Path) -> Iterator[tuple[httpx2.Client, psutil.Process]]
         )
         parts.callback(process.kill)
         where = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        client = parts.enter_context(httpx2.Client(base_url=where, headers=_HEADERS, timeout=_LIMIT_S))
+        client = parts.enter_context(httpx2.Client(base_url=where, headers=HEADERS, timeout=_LIMIT_S))
         began = time.monotonic()
         assert eventually(lambda: client.get("/api/v1/node").json()["is_filling"] is False, _LIMIT_S)
         console.print(f"All cases read {time.monotonic() - began:.1f} s after the start of the process.")
@@ -222,7 +222,7 @@ def busy_percent(client: httpx2.Client, process: psutil.Process, seconds: float)
     with ExitStack() as browsers:
         for number in range(_BROWSERS):
             own = browsers.enter_context(httpx2.Client(base_url=client.base_url, timeout=_LIMIT_S))
-            headers = {**_HEADERS, "X-Forwarded-User": f"browser {number}"}
+            headers = {**HEADERS, "X-Forwarded-User": f"browser {number}"}
             browsers.enter_context(own.stream("GET", "/api/v1/events", headers=headers)).raise_for_status()
         before, began = process.cpu_times(), time.monotonic()
         time.sleep(seconds)

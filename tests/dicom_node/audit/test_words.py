@@ -19,14 +19,14 @@ def test_every_event_has_a_sentence(tmp_path: Path) -> None:
     trail.instances_received("10.1.2.3", "CT1", "a1", studies)
     trail.instances_sent("PACS@10.4.5.6:104", studies, "STORE_REFUSED")
     trail.association_refused("10.9.9.9", "EVIL", "PERFNODE", "UNKNOWN_CALLING_AE")
-    trail.operator_action("release", "case:00aa", by="ann")
-    trail.case_seen(who, "00aa", studies)
+    trail.operator_action("release", "case:00aa12cd34ef56ab", by="ann")
+    trail.case_seen(who, "00aa12cd34ef56ab", studies)
     trail.signed_in(who)
     trail.query("PACS@10.4.5.6:104", "1.2.840", "ff")
     trail.log_used(who, trail.pseudonym("P1"))
     trail.log_used(who)
-    trail.cases_listed(who, {"00aa": "P1"})
-    trail.cases_listed(who, {"00aa": "P1", "00ab": ""})
+    trail.cases_listed(who, {"00aa12cd34ef56ab": "P1"})
+    trail.cases_listed(who, {"00aa12cd34ef56ab": "P1", "00ab": ""})
     said = [sentence(entry) for entry in read_entries(trail.log_file)]
     assert said[0].startswith("Application Start by PERFNODE@")
     assert said[1].startswith("2 instances went from CT1@10.1.2.3 to PERFNODE@")
@@ -47,10 +47,10 @@ def test_only_messages_that_name_somebody_are_read(tmp_path: Path) -> None:
     trail = AuditTrail(tmp_path, "PERFNODE")
     for patient in ("P1", "P2"):
         trail.instances_received("10.1.2.3", "CT1", "a1", [StudyTransfer("1.2", patient, {"1.3": 2})])
-    trail.operator_action("release", "case:00aa")
-    trail.operator_action("release", "case:00bb")
-    found = list(read_entries(trail.log_file, [trail.pseudonym("P2"), "00aa"]))
+    trail.operator_action("release", "case:00aa12cd34ef56ab")
+    trail.operator_action("release", "case:00bb12cd34ef56ab")
+    found = list(read_entries(trail.log_file, [trail.pseudonym("P2"), "00aa12cd34ef56ab"]))
     assert [(entry.patients, entry.subjects) for entry in found] == [
         ((trail.pseudonym("P2"),), ()),
-        ((), ("case:00aa",)),
+        ((), ("case:00aa12cd34ef56ab",)),
     ]
