@@ -22,7 +22,7 @@ FUZZ_S ?= 1800
 # Viewers that objects are shown to in tests; where npm is missing those tests are skipped.
 VIEWERS := $(if $(shell command -v npm 2>/dev/null),tests/viewers/node_modules/.package-lock.json)
 
-.PHONY: demo test pytomography bench-spect test-totalsegmentator test-nodes test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training bench-inference bench-page bench-watched bench-viewer quality-figures capacity torture torture-pipeline torture-time torture-write fuzz screenshots clean
+.PHONY: demo test pytomography bench-spect test-totalsegmentator test-long test-retraining unusual-patients cohort-report check format docs bench-chain bench-objects bench-send bench-receive bench-lobes bench-engine bench-atlas bench-shown bench-training bench-inference bench-page bench-watched bench-viewer quality-figures capacity torture torture-pipeline torture-time torture-write fuzz screenshots clean
 
 demo: $(VENV)/installed  ## Run the main job: CT in, Parametric Map and structure set back. CT=/folder for your own series.
 	$(BIN)/perfnode demo $(if $(CT),--ct "$(CT)")
@@ -33,8 +33,8 @@ test: $(VENV)/installed-test $(VENV)/pytomography $(VIEWERS)  ## Run the tests, 
 test-totalsegmentator: $(VENV)/installed-test $(VENV)/totalsegmentator  ## The third lobe engine beside TotalSegmentator itself.
 	$(BIN)/python -m pytest -q -s tests/inference/totalsegmentator/test_beside_the_original.py
 
-test-nodes: $(VENV)/installed-test  ## Whole nodes that are fetched into, restarted, killed, given other models: the long tests with real peers.
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m slow tests/scenarios --ignore tests/scenarios/test_time.py
+test-long: $(VENV)/installed-test  ## Whole nodes that are fetched into, restarted, killed, given other models; a study that is killed.
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m slow tests/scenarios tests/training/test_tiny_study.py --ignore tests/scenarios/test_time.py
 
 test-retraining: $(VENV)/installed-test  ## docs/retraining.md command by command: ten patients in an archive, trained, promoted, taken back.
 	$(BIN)/python -m pytest -q -p no:randomly -m slow tests/retraining tests/training/retraining

@@ -11,7 +11,7 @@ from inference.ct.instances import ct_instances
 from inference.phantom.thorax import ThoraxVariant, draw_thorax
 from tests.running_node import perfnode, save_instances
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tests.peers import Orthanc, free_port, orthanc
 from tests.running_node import perfnode, running_node
 from tests.small_ct import SERIES, small_ct, write_file
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 STUDY = "1.2.826.0.1.3680043.8.498"
 CANARY = "CANARY-77"

@@ -16,7 +16,7 @@ from tests.stub_hosts import StubHost, running
 from tests.torture.pipeline_jobs import plain_jobs, scan
 from tests.torture.postgres import PostgresServer, postgres
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 
 @pytest.fixture(scope="module")

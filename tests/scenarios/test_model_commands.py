@@ -18,7 +18,7 @@ from tests.running_node import perfnode
 from tests.stand_in_models import stand_in_bundle
 from tests.stand_in_weights import nnunet_folder
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 LOBES = "totalsegmentator-lobes"
 

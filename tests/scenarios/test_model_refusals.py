@@ -31,7 +31,7 @@ from tests.stand_in_models import (
     stand_in_key,
 )
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 PEOPLE = ("--by", "Ann", "--approved-by", "Ben")
 WEIGHTS = "models/fold0/weights.safetensors"

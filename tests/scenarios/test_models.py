@@ -16,7 +16,7 @@ from inference.networks import build_network
 from tests.running_node import perfnode
 from tests.stand_in_models import CAVEAT, stand_in_bundle, stand_in_key
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 
 @pytest.fixture

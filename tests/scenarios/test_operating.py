@@ -26,7 +26,7 @@ from tests.peers import associate, eventually, free_port, store_bytes
 from tests.running_node import RunningNode
 from tests.small_ct import encoded, small_ct
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 SITE = """
 [node]

@@ -33,7 +33,7 @@ from training.store.study_store import StudyStore
 MOVEMENT = turned((4, -3, 6), (25, -18, 30))
 SPECT, PET, CT_ONLY, ABSENT = (f"ZZCANARY-{word}" for word in ("SPECT", "PET", "CTONLY", "ABSENT"))
 
-pytestmark = [pytest.mark.peers, pytest.mark.slow]  # `make test-nodes`
+pytestmark = [pytest.mark.peers, pytest.mark.slow]  # `make test-long`
 
 
 def renamed(folder: Path, patient_id: str, study: str) -> list[Path]:

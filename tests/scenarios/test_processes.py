@@ -11,7 +11,7 @@ from tests.peers import eventually, free_port
 from tests.stub_hosts import StubHost, running
 from tests.torture.pipeline_jobs import plain_jobs, scan
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from inference.models.signature import PUBLIC_SUFFIX
 from tests.running_node import perfnode
 from tests.stand_in_models import density_files, passing_evaluation, stand_in_bundle, stand_in_files, stand_in_key
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 PEOPLE = ("--by", "Ann", "--approved-by", "Ben")
 

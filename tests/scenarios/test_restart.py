@@ -15,7 +15,7 @@ from dicom_node.network.storage_folder import StorageFolder
 from tests.peers import eventually, free_port
 from tests.running_node import RunningNode, running_node
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.peers import eventually, free_port
 from tests.running_node import CASE_LIMIT_S, RunningNode, running_node, save_instances
 from tests.stand_in_models import density_files, passing_evaluation, stand_in_bundle, stand_in_key
 
-pytestmark = pytest.mark.slow  # `make test-nodes`
+pytestmark = pytest.mark.slow  # `make test-long`
 
 ROLLBACK_LIMIT_S = 60.0
 """Of the issue."""

@@ -63,6 +63,7 @@ def job_processes(study: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.slow  # `make test-long`
 @pytest.mark.timeout(1200)  # two minutes on two idle cores
 def test_a_tiny_study_survives_kills_and_ends_with_report_and_model(study: Path, tmp_path: Path) -> None:
     runner = start(study)
