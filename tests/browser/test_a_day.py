@@ -155,6 +155,7 @@ def tab_to(page: Page, name: str) -> None:
 
 def test_everything_is_done_by_keyboard_and_what_is_released_arrives(day: Day, page: Page) -> None:
     page.goto(day.served.address)
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type(APPROVER.lower())
     page.keyboard.press("Tab")
     page.keyboard.type(PASSWORD)

@@ -33,7 +33,7 @@ def test_every_event_has_a_sentence(tmp_path: Path) -> None:
     assert said[2].startswith("2 instances went from PERFNODE@")
     assert said[2].endswith("to PACS@10.4.5.6; it failed (STORE_REFUSED)")
     assert said[3] == "UNKNOWN_CALLING_AE: EVIL at 10.9.9.9 called PERFNODE"
-    assert said[4] == "release of case:00aa by ann"
+    assert said[4] == "release of case:00aa12cd34ef56ab by ann"
     assert said[5] == "ann@10.0.0.7 looked at the patient's data"
     assert said[6].startswith(f"{codes.LOGIN.meaning} by ann@10.0.0.7")
     assert said[7].endswith("asked PACS@10.4.5.6")

@@ -273,7 +273,7 @@ def test_a_pet_is_read_from_the_store_as_from_the_hospital_and_names_nobody(tmp_
     assert np.array_equal(stored.grid.affine, source.grid.affine)
     content = store_bytes(store.folder)
     assert found(content) == []
-    assert b"2.25.91" not in content
+    assert b"2.25.91." not in content
 
 
 @pytest.mark.parametrize(
