@@ -82,7 +82,7 @@ bench-engine: $(VENV)/installed-test $(VENV)/engine-peers  ## Cost of the engine
 bench-watched: $(VENV)/installed-test  ## Speed of the receiver while ten browsers watch the page, beside nobody. WATCHED="--rounds 3".
 	$(BIN)/python -m benchmarks.watched $(WATCHED)
 
-bench-viewer: $(VENV)/installed-test  ## How soon the viewer shows a CT of 512 x 512 x 200. Needs Chromium.
+bench-viewer: $(VENV)/installed-test  ## How soon the viewer shows a CT of 512 x 512 x 200. Needs Chromium. VIEWER="--openings 3".
 	$(BIN)/python -m benchmarks.viewer $(VIEWER)
 
 bench-page: $(VENV)/installed-test  ## The operator's page with 10,000 cases: list, search, what looking costs. PAGE="--cases 1000".
